@@ -1,0 +1,1 @@
+"""Stores of named bytes; they know nothing of snapshots."""

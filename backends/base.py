@@ -1,0 +1,126 @@
+"""What a store of named bytes promises, and the errors it may raise.
+
+Every store and every wrapper passes ``tests/backends/contract.py``, which is this page as tests.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from snap.errors import SnapError, UsageError
+
+Buffer = bytes | bytearray | memoryview
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
+
+
+class BackendError(SnapError):
+    """A store failed in a way that trying again does not mend."""
+
+
+class ObjectNotFound(BackendError):
+    """No object has this name."""
+
+
+class ObjectExists(BackendError):
+    """An exclusive put found an object of this name."""
+
+
+class PermissionDenied(BackendError):
+    """The store refuses this operation to us."""
+
+
+class StorageFull(BackendError):
+    """The store has no room; what was being put is not there."""
+
+
+class BackendUnavailable(BackendError):
+    """The store did not answer or failed for now: the only class that is retried."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectStat:
+    """An object's name, size in bytes, and time of its last put by the store's clock."""
+
+    name: str
+    size_bytes: int
+    modified_ns: int
+
+
+class Backend(Protocol):
+    """A store of named bytes. Safe to use from several threads at once.
+
+    Names are relative, of ``[A-Za-z0-9._-]`` parts joined by ``/`` (`check_name`);
+    no part begins with a dot.
+    """
+
+    @property
+    def location(self) -> str:
+        """Where the store is, for messages; never holds a secret."""
+        ...
+
+    def put(self, name: str, data: Buffer, *, exclusive: bool = False) -> None:
+        """Store ``data`` under ``name``, replacing what was there.
+
+        All or nothing: whatever happens, a reader sees the old object, none, or all of
+        ``data``. On return the object is durable and visible to every reader.
+
+        Args:
+            name: The object's name.
+            data: The whole object.
+            exclusive: Fail with `ObjectExists` when the name is taken; of several
+                writers racing, exactly one succeeds.
+
+        Raises:
+            ObjectExists: exclusive, and there is such an object.
+            StorageFull: no room; nothing was stored.
+            BackendError: any other failure, by its class.
+        """
+        ...
+
+    def get(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        """Return the object's bytes, or ``length`` of them from ``offset``.
+
+        Never fewer than asked: a range that the object does not have, or an answer
+        that is too short, is a `BackendError`. ``length`` None reads to the end.
+
+        Raises:
+            ObjectNotFound: no such object.
+        """
+        ...
+
+    def stat(self, name: str) -> ObjectStat:
+        """Return size and time of one object.
+
+        Raises:
+            ObjectNotFound: no such object.
+        """
+        ...
+
+    def list(self, prefix: str) -> Iterator[ObjectStat]:
+        """Yield every object whose name begins with ``prefix``, in no set order.
+
+        ``prefix`` is empty or ends with ``/``. Complete: an object that was there when
+        the listing began and still is when it ends is yielded, once.
+        """
+        ...
+
+    def delete(self, name: str) -> None:
+        """Remove an object; durable on return.
+
+        Raises:
+            ObjectNotFound: no such object.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release connections and threads. The store stays as it is."""
+        ...
+
+
+def check_name(name: str) -> str:
+    """Return ``name`` if it is one that every store can hold, else raise UsageError."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"not a valid object name: {name!r}")
+    return name

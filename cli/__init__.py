@@ -1,0 +1,1 @@
+"""Words, flags, environment, output and exit codes."""

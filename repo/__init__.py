@@ -1,0 +1,1 @@
+"""The repository format and the engines that work on it."""

@@ -1,0 +1,1 @@
+"""The databases: how each is dumped consistently and put back."""
