@@ -44,8 +44,8 @@ class Target(Protocol):
     def write(self, entry: TargetEntry, segments: Iterable[Segment]) -> None:
         """Write one entry; parents come before what is in them.
 
-        ``segments`` are in ascending order without gaps and cover ``size_bytes``. The written bytes are
-        read again and compared with what the segments held.
+        ``segments`` are in ascending order without gaps and cover ``size_bytes``. The written
+        bytes are read again and compared with what the segments held.
 
         Raises:
             TargetError: it cannot be written, or reads back differently.
