@@ -1,0 +1,109 @@
+"""Read and write msgpack maps strictly: stored data is never trusted (spec/FORMAT.md §1, §15)."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast
+
+import msgpack
+import zstandard
+
+MIB = 1024 * 1024
+BODY_LIMIT_BYTES = 1024 * MIB
+MAX_DEPTH = 32
+
+_T = TypeVar("_T")
+
+
+class DecodeError(ValueError):
+    """Bytes are not what the format says; the caller names the object."""
+
+
+def encode(value: Mapping[str, Any]) -> bytes:
+    """Return ``value`` as msgpack."""
+    return cast(bytes, msgpack.packb(value, use_bin_type=True))
+
+
+def _map_without_duplicates(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if not isinstance(key, str):
+            raise DecodeError("a map has a key that is not text")
+        if key in result:
+            raise DecodeError(f"a map has the key {key!r} twice")
+        result[key] = value
+    return result
+
+
+def _check_depth(value: Any, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise DecodeError(f"nested deeper than {MAX_DEPTH}")
+    if isinstance(value, dict):
+        for item in value.values():
+            if isinstance(item, (dict, list)):
+                _check_depth(item, depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            if isinstance(item, (dict, list)):
+                _check_depth(item, depth + 1)
+
+
+def decode(data: bytes) -> dict[str, Any]:
+    """Return the one map that ``data`` holds.
+
+    Raises:
+        DecodeError: not msgpack, not one map, trailing bytes, a key twice, or too deep.
+    """
+    try:
+        value = msgpack.unpackb(
+            data, raw=False, strict_map_key=False, object_pairs_hook=_map_without_duplicates
+        )
+    except DecodeError:
+        raise
+    except (ValueError, msgpack.UnpackException, RecursionError) as error:
+        raise DecodeError(f"not readable as msgpack ({error})") from error
+    if not isinstance(value, dict):
+        raise DecodeError("not a map")
+    _check_depth(value, 1)
+    return value
+
+
+def field(value: Mapping[str, Any], key: str, kind: type[_T], default: _T | None = None) -> _T:
+    """Return ``value[key]`` if it is a ``kind``; ``default`` where it is absent and one is given.
+
+    Raises:
+        DecodeError: absent, or of another type.
+    """
+    if key not in value and default is not None:
+        return default
+    item = value.get(key)
+    if not isinstance(item, kind) or (kind is int and isinstance(item, bool)):
+        raise DecodeError(f"{key!r} is missing or not {kind.__name__}")
+    return item
+
+
+def optional(value: Mapping[str, Any], key: str, kind: type[_T]) -> _T | None:
+    """Return ``value[key]`` if present; as `field` otherwise."""
+    return field(value, key, kind) if value.get(key) is not None else None
+
+
+def compress(data: bytes | memoryview, level: int = 3) -> bytes:
+    """Return one zstd frame with its content size."""
+    return zstandard.ZstdCompressor(level=level).compress(data)
+
+
+def decompress(frame: bytes | memoryview, limit_bytes: int) -> bytes:
+    """Return what one zstd frame holds.
+
+    Raises:
+        DecodeError: damaged, without a content size, over the limit, or bytes after it.
+    """
+    try:
+        size = zstandard.frame_content_size(frame)
+        if size < 0 or size > limit_bytes:
+            raise DecodeError(f"a compressed frame claims {size} bytes, {limit_bytes} allowed")
+        unpacker = zstandard.ZstdDecompressor().decompressobj()
+        result = unpacker.decompress(frame)
+    except zstandard.ZstdError as error:
+        raise DecodeError(f"a compressed frame is damaged ({error})") from error
+    if not unpacker.eof or unpacker.unused_data or len(result) != size:
+        raise DecodeError("a compressed frame is cut short or followed by other bytes")
+    return result

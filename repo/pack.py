@@ -1,0 +1,263 @@
+"""Packs: objects of many blobs (spec/FORMAT.md §7).
+
+::
+
+    header   blobs, one after the other   directory   footer
+"""
+
+import os
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from . import codec
+from .codec import DecodeError
+from .crypto import KEY_BYTES, SALT_BYTES, SEALED_KEY_BYTES, TAG_BYTES, Keys, seal, unseal
+from .ids import FORMAT_VERSION, METADATA_BLOBS, BlobId, Kind, ObjectId, object_id
+
+_MAGIC = b"SNAPPACK"
+_END_MAGIC = b"SNAPDIR\0"
+HEADER_BYTES = 12
+FOOTER_BYTES = 12
+DATA_PACK = 1
+META_PACK = 2
+BLOB_LIMIT_BYTES = 64 << 20
+_ENTRY = struct.Struct("<32sBBHIIII")
+ENTRY_BYTES = _ENTRY.size
+_ENTRY_OVERHEAD_BYTES = SALT_BYTES + TAG_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class PackEntry:
+    """Where one blob lies in its pack, and how to open it (spec/FORMAT.md §7.3)."""
+
+    id: BlobId
+    kind: int
+    compression: int
+    key: int
+    nonce: int
+    offset: int
+    stored_length: int
+    raw_length: int
+
+
+@dataclass(frozen=True, slots=True)
+class PackSummary:
+    """A pack as the index knows it."""
+
+    id: ObjectId
+    kind: int
+    size_bytes: int
+    key_count: int
+    entries: tuple[PackEntry, ...]
+
+    @property
+    def header_bytes(self) -> int:
+        """Return the length of the header with its key table."""
+        return HEADER_BYTES + self.key_count * key_entry_bytes(self.kind)
+
+
+@dataclass(frozen=True, slots=True)
+class PendingBlob:
+    """A blob that is ready to be packed: ``body`` is its plaintext or its zstd frame."""
+
+    id: BlobId
+    kind: int
+    compression: int
+    body: bytes | memoryview
+    raw_length: int
+
+
+def key_entry_bytes(pack_kind: int) -> int:
+    """Return the length of one entry of a pack's key table."""
+    return SEALED_KEY_BYTES if pack_kind == DATA_PACK else SALT_BYTES
+
+
+def pack_kind_of(blob_kind: int) -> int:
+    """Return which kind of pack holds blobs of this kind."""
+    return DATA_PACK if blob_kind == Kind.DATA else META_PACK
+
+
+def build_pack(
+    keys: Keys, pack_kind: int, blobs: list[PendingBlob]
+) -> tuple[bytearray, tuple[PackEntry, ...], bytes]:
+    """Build a fresh pack with one key; return its bytes, its entries and the pack key.
+
+    Empties ``blobs`` while it works, so that the bodies and the pack are never both whole in
+    memory.
+    """
+    if pack_kind == DATA_PACK:
+        pack_key = os.urandom(KEY_BYTES)
+        table = keys.public.seal_pack_key(pack_key, keys.repository_id)
+    else:
+        table = os.urandom(SALT_BYTES)
+        pack_key = keys.meta_pack_key(table)
+    header = _MAGIC + bytes((FORMAT_VERSION, pack_kind)) + (1).to_bytes(2, "little") + table
+    pack = bytearray(header)
+    entries: list[PackEntry] = []
+    blobs.reverse()
+    while blobs:
+        blob = blobs.pop()
+        aad = keys.aad(blob.kind, blob.id)
+        stored = seal(pack_key, aad, blob.body, counter=len(entries))
+        entries.append(
+            PackEntry(
+                blob.id,
+                blob.kind,
+                blob.compression,
+                key=0,
+                nonce=len(entries),
+                offset=len(pack),
+                stored_length=len(stored),
+                raw_length=blob.raw_length,
+            )
+        )
+        pack += stored
+    pack += _seal_directory(keys, header, entries)
+    return pack, tuple(entries), pack_key
+
+
+def _seal_directory(keys: Keys, header: bytes, entries: Sequence[PackEntry]) -> bytes:
+    records = b"".join(
+        _ENTRY.pack(
+            e.id, e.kind, e.compression, e.key, e.nonce, e.offset, e.stored_length, e.raw_length
+        )
+        for e in entries
+    )
+    salt = os.urandom(SALT_BYTES)
+    aad = keys.aad(Kind.DIRECTORY, object_id(header))
+    directory = salt + seal(keys.directory_key(salt), aad, records)
+    return directory + len(directory).to_bytes(4, "little") + _END_MAGIC
+
+
+@dataclass(frozen=True, slots=True)
+class PackHeader:
+    """A pack's header: its kind and its key table, not yet opened."""
+
+    kind: int
+    table: tuple[bytes, ...]
+    raw: bytes
+
+
+def header_length(start: bytes | memoryview) -> int:
+    """Return how long the header is, from its first 12 bytes.
+
+    Raises:
+        DecodeError: these are not the first bytes of a pack.
+    """
+    if len(start) < HEADER_BYTES or bytes(start[:8]) != _MAGIC:
+        raise DecodeError("not a pack")
+    if start[8] != FORMAT_VERSION:
+        raise DecodeError(f"a pack of version {start[8]}")
+    if start[9] not in (DATA_PACK, META_PACK):
+        raise DecodeError(f"a pack of unknown kind {start[9]}")
+    count = int.from_bytes(start[10:12], "little")
+    if count == 0:
+        raise DecodeError("a pack without keys")
+    return HEADER_BYTES + count * key_entry_bytes(start[9])
+
+
+def parse_header(raw: bytes) -> PackHeader:
+    """Take a whole header apart.
+
+    Raises:
+        DecodeError: not a pack's header, or not all of it.
+    """
+    if len(raw) != header_length(raw):
+        raise DecodeError("a pack header is cut short")
+    step = key_entry_bytes(raw[9])
+    table = tuple(raw[i : i + step] for i in range(HEADER_BYTES, len(raw), step))
+    return PackHeader(raw[9], table, raw)
+
+
+def open_pack_key(keys: Keys, header: PackHeader, number: int) -> bytes:
+    """Return one key of a pack.
+
+    Raises:
+        DecodeError: there is no such key, or it does not open.
+        ValueError: a data pack's key was asked for without the private key.
+    """
+    if number >= len(header.table):
+        raise DecodeError(f"the pack has no key {number}")
+    if header.kind == META_PACK:
+        return keys.meta_pack_key(header.table[number])
+    if keys.private is None:
+        raise ValueError("data packs open with the full key only")
+    return keys.private.open_pack_key(header.table[number], keys.repository_id)
+
+
+def open_blob(keys: Keys, pack_key: bytes, entry: PackEntry, stored: bytes | memoryview) -> bytes:
+    """Return a blob's plaintext, checked against its id (spec/FORMAT.md §6).
+
+    Raises:
+        DecodeError: it does not open, or is not the blob that the entry names.
+    """
+    if entry.raw_length > BLOB_LIMIT_BYTES:
+        raise DecodeError("a blob claims to be larger than the format allows")
+    body = unseal(pack_key, keys.aad(entry.kind, entry.id), stored, entry.nonce)
+    if entry.compression == 0:
+        plain = body
+    elif entry.compression == 1:
+        plain = codec.decompress(body, entry.raw_length)
+    else:
+        raise DecodeError(f"unknown compression {entry.compression}")
+    if len(plain) != entry.raw_length or keys.blob_id(entry.kind, plain) != entry.id:
+        raise DecodeError("the content is not what the blob's id says")
+    return plain
+
+
+ReadRange = Callable[[int, int], bytes | memoryview]
+"""Returns ``length`` bytes of a pack from ``offset``."""
+
+
+def read_directory(
+    keys: Keys, size_bytes: int, read: ReadRange
+) -> tuple[PackHeader, tuple[PackEntry, ...]]:
+    """Return a pack's header and directory, opened with the metadata secret alone.
+
+    Raises:
+        DecodeError: this is not a whole, undamaged pack.
+    """
+    if size_bytes < HEADER_BYTES + FOOTER_BYTES:
+        raise DecodeError("too short to be a pack")
+    header = parse_header(bytes(read(0, header_length(read(0, HEADER_BYTES)))))
+    footer = bytes(read(size_bytes - FOOTER_BYTES, FOOTER_BYTES))
+    if footer[4:] != _END_MAGIC:
+        raise DecodeError("a pack is cut short: no directory at its end")
+    length = int.from_bytes(footer[:4], "little")
+    blobs_end = size_bytes - FOOTER_BYTES - length
+    if length < _ENTRY_OVERHEAD_BYTES or blobs_end < len(header.raw):
+        raise DecodeError("a pack's directory has an impossible length")
+    sealed = bytes(read(blobs_end, length))
+    aad = keys.aad(Kind.DIRECTORY, object_id(header.raw))
+    key = keys.directory_key(sealed[:SALT_BYTES])
+    entries = _decode_entries(unseal(key, aad, sealed[SALT_BYTES:]))
+    check_entries(entries, header, blobs_end)
+    return header, entries
+
+
+def _decode_entries(records: bytes) -> tuple[PackEntry, ...]:
+    if len(records) % ENTRY_BYTES:
+        raise DecodeError("a pack's directory is not whole records")
+    return tuple(PackEntry(*fields) for fields in _ENTRY.iter_unpack(records))
+
+
+def check_entries(entries: Sequence[PackEntry], header: PackHeader, blobs_end: int) -> None:
+    """Check that blobs fill the pack without gaps and belong into one of its kind.
+
+    Raises:
+        DecodeError: they do not.
+    """
+    offset = len(header.raw)
+    for entry in entries:
+        if entry.offset != offset:
+            raise DecodeError("a pack's blobs overlap or leave gaps")
+        if (entry.kind == Kind.DATA) != (header.kind == DATA_PACK):
+            raise DecodeError("a blob lies in a pack of the wrong kind")
+        if entry.kind != Kind.DATA and entry.kind not in METADATA_BLOBS:
+            raise DecodeError(f"a blob of unknown kind {entry.kind}")
+        if entry.key >= len(header.table) or entry.raw_length > BLOB_LIMIT_BYTES:
+            raise DecodeError("a pack's directory names a key or a size that cannot be")
+        offset += entry.stored_length
+    if offset != blobs_end:
+        raise DecodeError("a pack's blobs do not fill it")
