@@ -91,7 +91,7 @@ def decode_config(stored: bytes) -> RepositoryConfig:
             )
         features = fields["features"]
         if not isinstance(features, list) or not all(isinstance(f, str) for f in features):
-            raise ValueError("features")
+            raise TypeError("features")
         _refuse_unknown(features)
         config = RepositoryConfig(
             repository_id=_identity(fields, "repository_id"),

@@ -1,4 +1,7 @@
-"""Key slots: a capability wrapped under a passphrase or a recovery key (spec/FORMAT.md §3.3, §3.4)."""
+"""Key slots: a capability wrapped under a passphrase or a recovery key.
+
+spec/FORMAT.md §3.3, §3.4.
+"""
 
 import base64
 import binascii

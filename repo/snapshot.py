@@ -15,6 +15,12 @@ PARTIAL = "partial"
 FAILED = "failed"
 QUARANTINED = "quarantined"
 
+UNSTORED = ObjectId(NO_ID)
+"""The id of a snapshot that is not stored yet, or never will be (a dry run)."""
+
+RawPath = bytes
+"""A path as the source gave it, components joined by slashes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Component:
@@ -36,7 +42,7 @@ class Component:
     downtime_ns: int = 0
     statistics: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
-    problems: tuple[tuple[bytes, str], ...] = ()
+    problems: tuple[tuple[RawPath, str], ...] = ()
     warnings: tuple[str, ...] = ()
     error: str = ""
 
@@ -68,7 +74,7 @@ class Snapshot:
     original: ObjectId | None = None
     revision: int = 0
     statistics: SnapshotStatistics = SnapshotStatistics()
-    id: ObjectId = ObjectId(NO_ID)
+    id: ObjectId = UNSTORED
 
     @property
     def short_id(self) -> str:

@@ -1,0 +1,157 @@
+"""Reading blobs by id, wherever they lie."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TypeVar
+
+from snap.backends.base import Backend, BackendError
+from snap.errors import IntegrityError, SnapError
+
+from .cache import Cache, Location, is_metadata
+from .codec import DecodeError
+from .crypto import Keys
+from .ids import BlobId, Kind, ObjectId, pack_name
+from .keys import FullKeyRequired
+from .pack import (
+    DATA_PACK,
+    HEADER_BYTES,
+    PackHeader,
+    header_length,
+    open_blob,
+    open_pack_key,
+    parse_header,
+)
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+_OPEN_PACKS = 1024
+"""How many packs' headers and keys are kept: 1.2 KiB each, an opening costs 0.1 ms."""
+
+
+class BlobReader:
+    """Fetches, opens and checks blobs. Safe from several threads."""
+
+    def __init__(
+        self, backend: Backend, keys: Keys, cache: Cache, load_index: Callable[[], None]
+    ) -> None:
+        self._backend = backend
+        self._keys = keys
+        self._cache = cache
+        self._load_index = load_index
+        self._lock = threading.Lock()
+        self._headers: OrderedDict[ObjectId, PackHeader] = OrderedDict()
+        self._pack_keys: OrderedDict[tuple[ObjectId, int], bytes] = OrderedDict()
+        self._reloaded = False
+
+    def read(self, id_: BlobId, kind: Kind) -> bytes:
+        """Return a blob's plaintext, checked against its id.
+
+        Every known place of the blob is tried. Where none serves, the cache may be what is wrong:
+        it is built anew once, and the places that the index objects name are tried.
+
+        Raises:
+            IntegrityError: the blob is missing or damaged everywhere; names the packs.
+            FullKeyRequired: a data blob, and the key in use is a writer's.
+            BackendError: the store failed.
+        """
+        if kind is Kind.DATA and self._keys.private is None:
+            raise FullKeyRequired(
+                "a writer key reads no file content",
+                "use the passphrase of a full key, or the recovery key",
+            )
+        if is_metadata(kind):
+            cached = self._cache.get_metadata(id_)
+            if cached is not None and self._keys.blob_id(kind, cached) == id_:
+                return cached
+        plain = self._fetch(id_, kind)
+        if is_metadata(kind):
+            self._cache.put_metadata(id_, plain)
+        return plain
+
+    def _fetch(self, id_: BlobId, kind: Kind) -> bytes:
+        locations = self._cache.locate(id_)
+        failures: list[SnapError] = []
+        plain = self._try_locations(locations, kind, failures)
+        if plain is None and self._rebuild_cache_once():
+            again = [place for place in self._cache.locate(id_) if place not in locations]
+            locations += again
+            plain = self._try_locations(again, kind, failures)
+        if plain is not None:
+            return plain
+        unavailable = [f for f in failures if not isinstance(f, IntegrityError)]
+        if unavailable:
+            raise unavailable[0]
+        if failures:
+            raise failures[0]
+        raise IntegrityError(f"blob {id_.hex()}: missing: no index object says where it is")
+
+    def _try_locations(
+        self, locations: list[Location], kind: Kind, failures: list[SnapError]
+    ) -> bytes | None:
+        for location in locations:
+            try:
+                return self.read_at(location, kind)
+            except (IntegrityError, BackendError) as error:
+                failures.append(error)
+        return None
+
+    def read_at(self, location: Location, kind: Kind) -> bytes:
+        """Return the blob at one place.
+
+        Raises:
+            IntegrityError: what lies there is not the blob.
+            BackendError: the store failed; a missing pack is `ObjectNotFound`.
+        """
+        entry = location.entry
+        name = pack_name(location.pack_kind, location.pack_id)
+        try:
+            if entry.kind != kind:
+                raise DecodeError(
+                    f"a {Kind(entry.kind).name.lower()} blob, not {kind.name.lower()}"
+                )
+            pack_key = self._pack_key(location.pack_id, location.pack_kind, entry.key)
+            stored = self._backend.get(name, entry.offset, entry.stored_length)
+            return open_blob(self._keys, pack_key, entry, stored)
+        except (DecodeError, ValueError) as error:
+            raise IntegrityError(f"{name}: damaged: blob {entry.id.hex()}: {error}") from error
+
+    def _pack_key(self, pack_id: ObjectId, pack_kind: int, number: int) -> bytes:
+        with self._lock:
+            known = self._pack_keys.get((pack_id, number))
+        if known is not None:
+            return known
+        header = self._header(pack_id, pack_kind)
+        key = open_pack_key(self._keys, header, number)
+        with self._lock:
+            _keep(self._pack_keys, (pack_id, number), key)
+        return key
+
+    def _header(self, pack_id: ObjectId, pack_kind: int) -> PackHeader:
+        with self._lock:
+            known = self._headers.get(pack_id)
+        if known is not None:
+            return known
+        name = pack_name(pack_kind, pack_id)
+        length = header_length(self._backend.get(name, 0, HEADER_BYTES))
+        header = parse_header(self._backend.get(name, 0, length))
+        if (header.kind == DATA_PACK) != (pack_kind == DATA_PACK):
+            raise DecodeError("a pack of the wrong kind")
+        with self._lock:
+            _keep(self._headers, pack_id, header)
+        return header
+
+    def _rebuild_cache_once(self) -> bool:
+        with self._lock:
+            if self._reloaded:
+                return False
+            self._reloaded = True
+        self._cache.clear()
+        self._load_index()
+        return True
+
+
+def _keep(store: OrderedDict[_K, _V], key: _K, value: _V) -> None:
+    store[key] = value
+    while len(store) > _OPEN_PACKS:
+        store.popitem(last=False)

@@ -1,0 +1,188 @@
+"""Leases: a running operation's sign of life (spec/FORMAT.md §11, design §7)."""
+
+import os
+import threading
+from dataclasses import dataclass
+from types import TracebackType
+
+from snap.backends.base import Backend, BackendError, ObjectNotFound
+from snap.errors import SnapError
+
+from . import codec
+from .clock import MINUTE_NS, Clock
+from .codec import DecodeError
+from .crypto import Keys
+from .envelope import open_object, seal_object
+from .ids import ID_BYTES, Kind, ObjectId, id_of_name
+
+LEASE_PREFIX = "leases/"
+RENEW_SECONDS = 180.0
+DEAD_AFTER_NS = 30 * MINUTE_NS
+
+
+class RepositoryLocked(SnapError):
+    """Something else uses the repository, or our own lease ran out."""
+
+    exit_code = 11
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who holds a lease, and for what."""
+
+    operation: str
+    hostname: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseState:
+    """A lease as found in the store. ``owner`` is None where it cannot be read."""
+
+    id: ObjectId
+    owner: Owner | None
+    renewed_ns: int
+
+    @property
+    def name(self) -> str:
+        """Return its object name."""
+        return LEASE_PREFIX + self.id.hex()
+
+
+class Lease:
+    """A lease held by this process; renewed by a thread until the context is left.
+
+    Time is judged by the store's clock only: what counts is the modification time that the store
+    gives the object.
+    """
+
+    def __init__(self, backend: Backend, keys: Keys, owner: Owner, clock: Clock) -> None:
+        self.id = ObjectId(os.urandom(ID_BYTES))
+        self._backend = backend
+        self._keys = keys
+        self._owner = owner
+        self._started_ns = clock()
+        self._renewals = 0
+        self._renewed_ns = 0
+        self._stop = threading.Event()
+        self._write_lock = threading.Lock()
+        self._thread = threading.Thread(target=self._renew_until_stopped, daemon=True)
+
+    @property
+    def name(self) -> str:
+        """Return its object name."""
+        return LEASE_PREFIX + self.id.hex()
+
+    def __enter__(self) -> "Lease":
+        self._put()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        try:
+            self._backend.delete(self.name)
+        except BackendError:
+            # It dies by itself; failing here would hide what the operation achieved.
+            return
+
+    def _put(self) -> None:
+        with self._write_lock:
+            body = {
+                "operation": self._owner.operation,
+                "hostname": self._owner.hostname,
+                "pid": self._owner.pid,
+                "started": self._started_ns,
+                "renewals": self._renewals,
+            }
+            self._backend.put(self.name, seal_object(self._keys, Kind.LEASE, body, self.id))
+            self._renewed_ns = self._backend.stat(self.name).modified_ns
+            self._renewals += 1
+
+    def _renew_until_stopped(self) -> None:
+        while not self._stop.wait(RENEW_SECONDS):
+            try:
+                self._renew()
+            except BackendError:
+                # Not fatal yet: the next renewal or `confirm` decides.
+                continue
+
+    def _renew(self) -> None:
+        """Renew, unless others may already have taken us for dead."""
+        self._backend.stat(self.name)
+        self._put()
+
+    def confirm(self) -> None:
+        """Make sure, before something is committed, that the lease never ran out.
+
+        Raises:
+            RepositoryLocked: it did, or it was removed: others may have worked on the
+                assumption that this operation is dead.
+        """
+        lost = RepositoryLocked(
+            "this operation was paused for so long that others took it for dead",
+            "run it again; what it stored is reused",
+        )
+        before = self._renewed_ns
+        try:
+            found = self._backend.stat(self.name)
+        except ObjectNotFound as error:
+            raise lost from error
+        self._put()
+        if self._renewed_ns - max(before, found.modified_ns) > DEAD_AFTER_NS:
+            raise lost
+
+
+def list_leases(backend: Backend, keys: Keys) -> list[LeaseState]:
+    """Return all leases in the store; one that cannot be read has no owner."""
+    states = []
+    for stat in backend.list(LEASE_PREFIX):
+        id_ = id_of_name(stat.name)
+        if id_ is None:
+            continue
+        try:
+            owner = _read_owner(backend, keys, stat.name, id_)
+        except ObjectNotFound:
+            continue
+        states.append(LeaseState(id_, owner, stat.modified_ns))
+    return states
+
+
+def _read_owner(backend: Backend, keys: Keys, name: str, id_: ObjectId) -> Owner | None:
+    try:
+        body = open_object(keys, Kind.LEASE, backend.get(name), id_)
+        return Owner(
+            codec.field(body, "operation", str),
+            codec.field(body, "hostname", str),
+            codec.field(body, "pid", int),
+        )
+    except DecodeError:
+        return None
+
+
+def is_dead(state: LeaseState, store_now_ns: int, hostname: str) -> bool:
+    """Return whether the owner of a lease is certainly gone.
+
+    On this host the process table tells at once; for others only time does.
+    """
+    if store_now_ns - state.renewed_ns > DEAD_AFTER_NS:
+        return True
+    if state.owner is None or state.owner.hostname != hostname:
+        return False
+    return not _process_exists(state.owner.pid)
+
+
+def _process_exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True

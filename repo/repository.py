@@ -1,0 +1,418 @@
+"""A repository that is open: objects by name, blobs by id.
+
+It knows the format's objects and how to open them; what is done with them (backup, restore, check)
+lives in the engines beside it.
+"""
+
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+from snap.backends.base import Backend, ObjectExists, ObjectNotFound
+from snap.errors import IntegrityError, SnapError, UsageError
+
+from . import keys as key_slots
+from .blobs import BlobReader
+from .cache import Cache
+from .clock import Clock, system_clock
+from .codec import DecodeError
+from .config import (
+    CONFIG_NAME,
+    Parameters,
+    RepositoryConfig,
+    RepositoryNotFound,
+    check_config,
+    decode_config,
+)
+from .crypto import KEY_BYTES, DataPrivateKey, Keys
+from .envelope import open_object, seal_object
+from .ids import BlobId, Kind, ObjectId, id_of_name, object_id
+from .index import decode_index, encode_index
+from .keys import Capability, FullKeyRequired, KdfCost, KeySlot, SlotRequest, WrongPassword
+from .pack import PackSummary
+from .readme import README_TEXT
+
+KEY_PREFIX = "keys/"
+INDEX_PREFIX = "index/"
+SNAPSHOT_PREFIX = "snapshots/"
+_T = TypeVar("_T")
+
+
+class Repository:
+    """An open repository under one capability.
+
+    Attributes:
+        backend: The store that holds it.
+        config: What it says of itself.
+        keys: All that this capability can derive.
+        slot: The key slot that opened it.
+        cache: Blob locations, synchronised by `load_index`.
+        blobs: Reads blobs by id.
+        warnings: What the user should know, once.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        config: RepositoryConfig,
+        keys: Keys,
+        slot: KeySlot,
+        cache: Cache,
+        clock: Clock,
+    ) -> None:
+        self.backend = backend
+        self.config = config
+        self.keys = keys
+        self.slot = slot
+        self.cache = cache
+        self.clock = clock
+        self.warnings: list[str] = []
+        self.blobs = BlobReader(backend, keys, cache, self.load_index)
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+
+    def __enter__(self) -> "Repository":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the cache and the store's connections."""
+        self.cache.close()
+        self.backend.close()
+        if self._scratch is not None:
+            self._scratch.cleanup()
+
+    @property
+    def capability(self) -> Capability:
+        """Return what the key in use can do."""
+        return Capability.FULL if self.keys.private is not None else Capability.WRITER
+
+    def require_full(self, what: str) -> None:
+        """Refuse early what a writer key cannot do.
+
+        Raises:
+            FullKeyRequired: the key in use is a writer's.
+        """
+        if self.capability is not Capability.FULL:
+            raise FullKeyRequired(
+                f"a writer key cannot {what}: it stores and lists, and reads no file content",
+                "use the passphrase of a full key, or the recovery key",
+            )
+
+    # Objects
+
+    def get_object(self, name: str) -> bytes:
+        """Return a content-addressed object, checked against its name.
+
+        Raises:
+            IntegrityError: its bytes do not have the hash that its name says.
+            ObjectNotFound: there is none.
+        """
+        stored = self.backend.get(name)
+        if object_id(stored) != id_of_name(name):
+            raise IntegrityError(f"{name}: damaged: its bytes do not have the hash in its name")
+        return stored
+
+    def put_object(self, prefix: str, kind: Kind, body: dict[str, object]) -> ObjectId:
+        """Seal and store an object; durable on return."""
+        stored = seal_object(self.keys, kind, body)
+        id_ = object_id(stored)
+        self.backend.put(prefix + id_.hex(), stored)
+        return id_
+
+    def open_named(self, name: str, kind: Kind) -> dict[str, object]:
+        """Return the body of a sealed object.
+
+        Raises:
+            IntegrityError: damaged, or not of this kind.
+            ObjectNotFound: there is none.
+        """
+        try:
+            return open_object(self.keys, kind, self.get_object(name))
+        except DecodeError as error:
+            raise IntegrityError(f"{name}: damaged: {error}") from error
+
+    def names(self, prefix: str) -> list[str]:
+        """Return the names of the content-addressed objects under ``prefix``, sorted."""
+        listed = (stat.name for stat in self.backend.list(prefix))
+        return sorted(name for name in listed if id_of_name(name) is not None)
+
+    # Index
+
+    def load_index(self) -> None:
+        """Bring the cache up to what the index objects in the store say.
+
+        Raises:
+            IntegrityError: an index object is damaged.
+        """
+        listed = {ObjectId(bytes.fromhex(name[-64:])): name for name in self.names(INDEX_PREFIX)}
+        known = self.cache.index_ids()
+        for id_ in listed.keys() - known:
+            try:
+                packs = self.read_index(listed[id_])
+            except ObjectNotFound:
+                continue
+            self.cache.add_index(id_, packs)
+        gone = known - listed.keys()
+        if gone:
+            self.cache.drop_indexes(gone)
+
+    def read_index(self, name: str) -> list[PackSummary]:
+        """Return what one index object says.
+
+        Raises:
+            IntegrityError: it is damaged.
+        """
+        try:
+            return decode_index(self.open_named(name, Kind.INDEX))
+        except DecodeError as error:
+            raise IntegrityError(f"{name}: damaged: {error}") from error
+
+    def store_index(self, packs: list[PackSummary]) -> ObjectId:
+        """Store one index object that names ``packs``, and load it."""
+        id_ = self.put_object(INDEX_PREFIX, Kind.INDEX, encode_index(packs))
+        self.cache.add_index(id_, packs)
+        return id_
+
+    def load_blob(self, id_: BlobId, kind: Kind) -> bytes:
+        """Return a blob's plaintext; see `BlobReader.read`."""
+        return self.blobs.read(id_, kind)
+
+    # Key slots
+
+    def key_slots(self) -> list[KeySlot]:
+        """Return all key slots, oldest first.
+
+        Raises:
+            IntegrityError: one cannot be read.
+        """
+        slots = [sealed.slot for sealed in _sealed_slots(self.backend)]
+        return sorted(slots, key=lambda slot: (slot.created_ns, slot.id))
+
+    def add_passphrase_slot(
+        self, passphrase: str, *, capability: Capability, label: str, cost: KdfCost
+    ) -> KeySlot:
+        """Add a key slot; durable on return."""
+        request = SlotRequest(capability, label, self.clock())
+        stored = key_slots.seal_with_passphrase(self.keys, request, passphrase, cost)
+        return _store_slot(self.backend, stored)
+
+    def add_recovery_slot(self, *, label: str) -> tuple[KeySlot, str]:
+        """Add a key slot for a new recovery key; return it with the key as text."""
+        request = SlotRequest(Capability.FULL, label, self.clock())
+        stored, text = key_slots.seal_with_recovery_key(self.keys, request)
+        return _store_slot(self.backend, stored), text
+
+    def remove_slot(self, slot_id_prefix: str) -> KeySlot:
+        """Remove a key slot.
+
+        Raises:
+            UsageError: no slot, or several, begin so; or it is the last full one, without
+                which nobody could restore.
+        """
+        slots = self.key_slots()
+        found = [slot for slot in slots if slot.id.hex().startswith(slot_id_prefix.lower())]
+        if len(found) != 1:
+            problem = "several key slots begin" if found else "no key slot begins"
+            raise UsageError(f"{problem} with {slot_id_prefix!r}", "see 'snap key list'")
+        slot = found[0]
+        others = [s for s in slots if s.id != slot.id and s.capability is Capability.FULL]
+        if slot.capability is Capability.FULL and not others:
+            raise UsageError(
+                "this is the last full key: without it nothing can ever be restored",
+                "add another full key first with 'snap key add'",
+            )
+        self.backend.delete(KEY_PREFIX + slot.id.hex())
+        return slot
+
+    def change_passphrase(self, passphrase: str, *, cost: KdfCost) -> KeySlot:
+        """Replace the slot in use by one with another passphrase; the new one is stored first."""
+        old = self.slot
+        if old.kind != "passphrase":
+            raise UsageError(
+                "the repository was opened with a recovery key, which has no passphrase",
+                "add a passphrase with 'snap key add', then remove the lost one's slot",
+            )
+        self.slot = self.add_passphrase_slot(
+            passphrase, capability=old.capability, label=old.label, cost=cost
+        )
+        self.backend.delete(KEY_PREFIX + old.id.hex())
+        return self.slot
+
+
+def create_repository(
+    backend: Backend,
+    passphrase: str,
+    *,
+    label: str,
+    cost: KdfCost,
+    clock: Clock = system_clock,
+    parameters: Parameters | None = None,
+) -> tuple[RepositoryConfig, str]:
+    """Make a new repository; return its configuration and the recovery key as text.
+
+    ``config`` is written last and exclusively: until then there is no repository, and of two that
+    are made at once in one place, one wins and the other fails.
+
+    Raises:
+        UsageError: there is a repository already, or the passphrase is empty.
+    """
+    _refuse_existing(backend)
+    private = DataPrivateKey.generate()
+    config = RepositoryConfig(
+        repository_id=os.urandom(16),
+        instance_id=os.urandom(16),
+        created_ns=clock(),
+        parameters=parameters or Parameters(),
+    )
+    keys = Keys(config.repository_id, os.urandom(KEY_BYTES), private.public(), private)
+    request = SlotRequest(Capability.FULL, label, config.created_ns)
+    passphrase_slot = key_slots.seal_with_passphrase(keys, request, passphrase, cost)
+    recovery_slot, recovery_text = key_slots.seal_with_recovery_key(
+        keys, replace(request, label="recovery key")
+    )
+    backend.put("README", README_TEXT.encode())
+    stored = [_store_slot(backend, slot) for slot in (passphrase_slot, recovery_slot)]
+    try:
+        backend.put(CONFIG_NAME, config.encode(keys.config_key), exclusive=True)
+    except ObjectExists:
+        for slot in stored:
+            backend.delete(KEY_PREFIX + slot.id.hex())
+        _refuse_existing(backend)
+        raise
+    return config, recovery_text
+
+
+def _refuse_existing(backend: Backend) -> None:
+    try:
+        backend.stat(CONFIG_NAME)
+    except ObjectNotFound:
+        pass
+    else:
+        raise UsageError(
+            f"there is a repository already at {backend.location}",
+            "choose another place; 'snap snapshots' shows what this one holds",
+        )
+    if any(True for _ in backend.list(SNAPSHOT_PREFIX)) or any(
+        True for _ in backend.list(INDEX_PREFIX)
+    ):
+        raise SnapError(
+            f"{backend.location} holds the remains of a repository that has lost its 'config'",
+            "restore the object 'config' from a copy, or choose another place",
+        )
+
+
+def open_repository(
+    backend: Backend,
+    credential: str,
+    *,
+    cache_dir: Path | None,
+    clock: Clock = system_clock,
+) -> Repository:
+    """Open a repository with a passphrase or a recovery key.
+
+    ``cache_dir`` is the folder for cache files; None keeps the cache in a temporary folder.
+
+    Raises:
+        RepositoryNotFound: there is none here.
+        FormatTooNew: it was written by a later version.
+        WrongPassword: the credential opens no key slot.
+        IntegrityError: what is needed to open it is damaged.
+    """
+    try:
+        stored_config = backend.get(CONFIG_NAME)
+    except ObjectNotFound as error:
+        raise RepositoryNotFound(
+            f"no repository at {backend.location}",
+            "check the place, or make a repository there with 'snap init'",
+        ) from error
+    config = decode_config(stored_config)
+    warnings: list[str] = []
+    keys, slot = _unlock(backend, credential, config.repository_id, warnings)
+    check_config(stored_config, keys.config_key)
+    scratch = None
+    if cache_dir is None:
+        scratch = tempfile.TemporaryDirectory(prefix="snap-cache-")
+        cache_dir = Path(scratch.name)
+    cache = _open_cache(cache_dir / f"{config.instance_id.hex()}.sqlite", config.instance_id)
+    repository = Repository(backend, config, keys, slot, cache, clock)
+    repository.warnings += warnings
+    repository._scratch = scratch
+    if cache.rebuilt:
+        repository.warnings.append("the local cache was damaged or outdated and is built anew")
+    return repository
+
+
+def _open_cache(path: Path, instance_id: bytes) -> Cache:
+    try:
+        return Cache(path, instance_id)
+    except (OSError, sqlite3.Error) as error:
+        raise SnapError(
+            f"cannot use the local cache {path}: {error}",
+            "choose another folder with --cache-dir, or work without one with --no-cache",
+        ) from error
+
+
+def _sealed_slots(backend: Backend) -> Iterator[key_slots.SealedSlot]:
+    for stat in backend.list(KEY_PREFIX):
+        if id_of_name(stat.name) is None:
+            continue
+        yield read_slot(backend, stat.name)
+
+
+def read_slot(backend: Backend, name: str) -> key_slots.SealedSlot:
+    """Return one key slot, not opened.
+
+    Raises:
+        IntegrityError: it is damaged.
+    """
+    stored = backend.get(name)
+    if object_id(stored) != id_of_name(name):
+        raise IntegrityError(f"{name}: damaged: its bytes do not have the hash in its name")
+    try:
+        return key_slots.parse_slot(stored)
+    except DecodeError as error:
+        raise IntegrityError(f"{name}: damaged: {error}") from error
+
+
+def _unlock(
+    backend: Backend, credential: str, repository_id: bytes, warnings: list[str]
+) -> tuple[Keys, KeySlot]:
+    """Try the credential on every slot; a damaged slot must not keep the others from opening."""
+    names = [s.name for s in backend.list(KEY_PREFIX) if id_of_name(s.name) is not None]
+    if not names:
+        raise IntegrityError(
+            f"the repository at {backend.location} has no key slot",
+            "restore the objects under 'keys/' from a copy: without one, nothing can be read",
+        )
+    for name in names:
+        try:
+            sealed = read_slot(backend, name)
+            keys = key_slots.open_slot(sealed, credential, repository_id)
+        except (IntegrityError, DecodeError) as error:
+            problem = str(error) if isinstance(error, IntegrityError) else f"{name}: {error}"
+            warnings.append(problem)
+            continue
+        if keys is not None:
+            return keys, sealed.slot
+    hint = "check the passphrase; the recovery key that 'snap init' printed works as well"
+    if warnings:
+        hint += f"; a key slot is damaged and was left out ({warnings[0]})"
+    raise WrongPassword("wrong passphrase: no key slot opens with it", hint)
+
+
+def _store_slot(backend: Backend, stored: bytes) -> KeySlot:
+    slot = key_slots.parse_slot(stored).slot
+    backend.put(KEY_PREFIX + slot.id.hex(), stored)
+    return slot
