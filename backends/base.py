@@ -35,6 +35,10 @@ class StorageFull(BackendError):
     """The store has no room; what was being put is not there."""
 
 
+class ShortRead(BackendError):
+    """The object does not have the range that was asked for: it is shorter than it should be."""
+
+
 class BackendUnavailable(BackendError):
     """The store did not answer or failed for now: the only class that is retried."""
 
@@ -82,11 +86,11 @@ class Backend(Protocol):
     def get(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """Return the object's bytes, or ``length`` of them from ``offset``.
 
-        Never fewer than asked: a range that the object does not have, or an answer
-        that is too short, is a `BackendError`. ``length`` None reads to the end.
+        Never fewer than asked. ``length`` None reads to the end.
 
         Raises:
             ObjectNotFound: no such object.
+            ShortRead: the object ends before ``offset + length``.
         """
         ...
 

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TypeVar
 
-from snap.backends.base import Backend, BackendError
+from snap.backends.base import Backend, BackendError, ObjectNotFound, ShortRead
 from snap.errors import IntegrityError, SnapError
 
 from .cache import Cache, Location, is_metadata
@@ -100,8 +100,8 @@ class BlobReader:
         """Return the blob at one place.
 
         Raises:
-            IntegrityError: what lies there is not the blob.
-            BackendError: the store failed; a missing pack is `ObjectNotFound`.
+            IntegrityError: what lies there is not the blob, or nothing does.
+            BackendError: the store failed.
         """
         entry = location.entry
         name = pack_name(location.pack_kind, location.pack_id)
@@ -113,7 +113,9 @@ class BlobReader:
             pack_key = self._pack_key(location.pack_id, location.pack_kind, entry.key)
             stored = self._backend.get(name, entry.offset, entry.stored_length)
             return open_blob(self._keys, pack_key, entry, stored)
-        except (DecodeError, ValueError) as error:
+        except ObjectNotFound as error:
+            raise IntegrityError(f"{name}: missing: blob {entry.id.hex()} was in it") from error
+        except (DecodeError, ValueError, ShortRead) as error:
             raise IntegrityError(f"{name}: damaged: blob {entry.id.hex()}: {error}") from error
 
     def _pack_key(self, pack_id: ObjectId, pack_kind: int, number: int) -> bytes:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from snap.errors import SnapError
+
 from .ids import BlobId, Kind, ObjectId
 from .pack import PackEntry, PackSummary
 
@@ -48,6 +50,16 @@ _NOT_DAMAGE = frozenset(
 _T = TypeVar("_T")
 
 
+class CacheFailed(SnapError):
+    """The cache file cannot be used, for a reason that deleting it would not mend."""
+
+    def __init__(self, path: Path, error: Exception) -> None:
+        super().__init__(
+            f"cannot use the local cache {path}: {error}",
+            "choose another folder with --cache-dir, or work without one with --no-cache",
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Location:
     """Where a blob lies: a pack and the blob's entry in it."""
@@ -69,11 +81,19 @@ class Cache:
         self._instance_id = instance_id
         self._lock = threading.RLock()
         self.rebuilt = False
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
-            self._db = self._open()
-        except sqlite3.DatabaseError:
-            self._db = self._begin_anew()
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._db = self._open_or_begin_anew()
+        except (OSError, sqlite3.Error) as error:
+            raise CacheFailed(path, error) from error
+
+    def _open_or_begin_anew(self) -> sqlite3.Connection:
+        try:
+            return self._open()
+        except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NOT_DAMAGE:
+                raise
+            return self._begin_anew()
 
     def _open(self) -> sqlite3.Connection:
         self._path.touch(mode=0o600)
@@ -122,7 +142,7 @@ class Cache:
                 return work(self._db)
             except sqlite3.DatabaseError as error:
                 if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NOT_DAMAGE:
-                    raise
+                    raise CacheFailed(self._path, error) from error
                 with contextlib.suppress(sqlite3.Error):
                     self._db.close()
                 self._db = self._begin_anew()
@@ -237,6 +257,10 @@ class Cache:
         """Keep a metadata blob's plaintext."""
         sql = "insert or replace into metadata values(?, ?)"
         self._run(lambda db: db.execute(sql, (id_, plain)))
+
+    def forget_metadata(self) -> None:
+        """Forget the metadata blobs, so that they are read from the store again."""
+        self._run(lambda db: db.execute("delete from metadata"))
 
     def close(self) -> None:
         """Close the file."""

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a text for people, laid out for their editors
 """The text of the README object inside every repository (spec/FORMAT.md §13)."""
 
 README_TEXT = """\

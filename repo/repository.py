@@ -5,13 +5,11 @@ lives in the engines beside it.
 """
 
 import os
-import sqlite3
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
 
 from snap.backends.base import Backend, ObjectExists, ObjectNotFound
 from snap.errors import IntegrityError, SnapError, UsageError
@@ -40,7 +38,6 @@ from .readme import README_TEXT
 KEY_PREFIX = "keys/"
 INDEX_PREFIX = "index/"
 SNAPSHOT_PREFIX = "snapshots/"
-_T = TypeVar("_T")
 
 
 class Repository:
@@ -62,6 +59,7 @@ class Repository:
         config: RepositoryConfig,
         keys: Keys,
         slot: KeySlot,
+        *,
         cache: Cache,
         clock: Clock,
     ) -> None:
@@ -345,23 +343,13 @@ def open_repository(
     if cache_dir is None:
         scratch = tempfile.TemporaryDirectory(prefix="snap-cache-")
         cache_dir = Path(scratch.name)
-    cache = _open_cache(cache_dir / f"{config.instance_id.hex()}.sqlite", config.instance_id)
-    repository = Repository(backend, config, keys, slot, cache, clock)
+    cache = Cache(cache_dir / f"{config.instance_id.hex()}.sqlite", config.instance_id)
+    repository = Repository(backend, config, keys, slot, cache=cache, clock=clock)
     repository.warnings += warnings
     repository._scratch = scratch
     if cache.rebuilt:
         repository.warnings.append("the local cache was damaged or outdated and is built anew")
     return repository
-
-
-def _open_cache(path: Path, instance_id: bytes) -> Cache:
-    try:
-        return Cache(path, instance_id)
-    except (OSError, sqlite3.Error) as error:
-        raise SnapError(
-            f"cannot use the local cache {path}: {error}",
-            "choose another folder with --cache-dir, or work without one with --no-cache",
-        ) from error
 
 
 def _sealed_slots(backend: Backend) -> Iterator[key_slots.SealedSlot]:

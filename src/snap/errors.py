@@ -10,6 +10,7 @@
     │ ├ ObjectExists
     │ ├ PermissionDenied
     │ ├ StorageFull
+    │ ├ ShortRead
     │ └ BackendUnavailable         the only class that retrying can help
     ├ SourceError              1   a source cannot be dumped, or not consistently
     ├ TargetError              1   a restore cannot be written as asked

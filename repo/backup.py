@@ -1,0 +1,285 @@
+"""The backup engine: sources in, one snapshot out."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from snap import __version__
+from snap.errors import SnapError, SourceError
+
+from .adopt import adopt_interrupted
+from .chunker import Chunker
+from .file_writer import Tally, store_content
+from .ids import Kind
+from .lease import Lease, Owner
+from .progress import Reporter
+from .repository import SNAPSHOT_PREFIX, Repository
+from .snapshot import (
+    FAILED,
+    PARTIAL,
+    SUCCESS,
+    Component,
+    Snapshot,
+    SnapshotStatistics,
+    encode_snapshot,
+)
+from .source import Entry, NodeType, Source, View
+from .tree import Node
+from .tree_writer import PendingNode, TreeWriter
+from .writer import BlobWriter, WriterOptions
+
+PROGRAM = f"snap-backup {__version__}"
+
+
+@dataclass(frozen=True, slots=True)
+class BackupOptions:
+    """Who backs up, and how.
+
+    Attributes:
+        service: What retention groups by; stable over hosts.
+        time_ns: Given to the snapshot instead of now.
+        dry_run: Read and count everything, store nothing.
+        extra_verify: Open every pack again before it is uploaded.
+        full: Read every file, also those that look unchanged.
+    """
+
+    service: str
+    hostname: str
+    username: str
+    tags: tuple[str, ...] = ()
+    time_ns: int | None = None
+    dry_run: bool = False
+    extra_verify: bool = True
+    full: bool = False
+
+
+def run_backup(
+    repository: Repository,
+    sources: Sequence[Source],
+    options: BackupOptions,
+    reporter: Reporter,
+) -> Snapshot:
+    """Back up all sources into one snapshot; durable on return.
+
+    A source that fails does not stop the others: its component says why, and the snapshot is
+    ``partial``. A dry run returns the snapshot that would be written, unstored.
+
+    Raises:
+        SourceError: no source could be backed up; there is no snapshot.
+        SnapError: the repository cannot be used or written.
+        KeyboardInterrupt: interrupted; what was stored so far is indexed for the next run.
+    """
+    names = [source.name for source in sources]
+    if len(set(names)) != len(names):
+        raise SnapError("two sources have the same name", "give each its own with --name")
+    owner = Owner("backup", options.hostname, os.getpid())
+    if options.dry_run:
+        repository.load_index()
+        return _Run(repository, options, reporter).run(sources, confirm=lambda: None)
+    with Lease(repository.backend, repository.keys, owner, repository.clock) as lease:
+        repository.load_index()
+        adopt_interrupted(repository, options.hostname, lease)
+        return _Run(repository, options, reporter).run(sources, confirm=lease.confirm)
+
+
+class _Run:
+    def __init__(self, repository: Repository, options: BackupOptions, reporter: Reporter) -> None:
+        self._repository = repository
+        self._options = options
+        self._reporter = reporter
+        self._clock = repository.clock
+        self._writer = BlobWriter(
+            repository,
+            WriterOptions(
+                dry_run=options.dry_run,
+                extra_verify=options.extra_verify,
+                workers=max(2, os.cpu_count() or 2),
+            ),
+        )
+        parameters = repository.config.parameters
+        self._chunker = Chunker(parameters, repository.keys.chunker_seed)
+
+    def run(self, sources: Sequence[Source], confirm: Callable[[], None]) -> Snapshot:
+        started = self._clock()
+        try:
+            components = [self._component(source) for source in sources]
+            self._writer.finish()
+            snapshot = self._snapshot(components, started)
+            if self._options.dry_run:
+                return snapshot
+            confirm()
+            id_ = self._repository.put_object(
+                SNAPSHOT_PREFIX, Kind.SNAPSHOT, encode_snapshot(snapshot)
+            )
+            return snapshot.with_id(id_)
+        except KeyboardInterrupt:
+            self._writer.abandon()
+            raise
+        except SourceError:
+            # No component succeeded; what was read is stored and may serve the next run.
+            self._writer.abandon()
+            raise
+        finally:
+            self._writer.close()
+
+    def _snapshot(self, components: list[Component], started: int) -> Snapshot:
+        good = [c for c in components if c.status != FAILED]
+        if not good:
+            raise _nothing_backed_up(components)
+        complete = all(c.status == SUCCESS for c in components)
+        points = [c.point_ns for c in good]
+        return Snapshot(
+            time_ns=started if self._options.time_ns is None else self._options.time_ns,
+            service=printable(self._options.service),
+            hostname=printable(self._options.hostname),
+            username=printable(self._options.username),
+            program=PROGRAM,
+            status=SUCCESS if complete else PARTIAL,
+            components=tuple(sorted(components, key=lambda c: c.name.encode())),
+            tags=tuple(sorted({printable(tag) for tag in self._options.tags})),
+            skew_ns=max(points) - min(points),
+            statistics=SnapshotStatistics(
+                bytes_processed=sum(c.bytes for c in components),
+                bytes_new=sum(c.bytes_new for c in components),
+                bytes_stored=sum(c.bytes_stored for c in components),
+                blobs_new=self._writer.blobs_new,
+                duration_ns=self._clock() - started,
+            ),
+        )
+
+    def _component(self, source: Source) -> Component:
+        started = self._clock()
+        tally = Tally()
+        component = Component(
+            name=printable(source.name),
+            kind=source.kind,
+            place=printable(source.place),
+            status=FAILED,
+            started_ns=started,
+            point_ns=started,
+        )
+        self._reporter.start(component.name, None)
+        try:
+            with source.open() as view:
+                component = self._store_view(view, component, tally)
+        except (SourceError, OSError) as error:
+            hint = getattr(error, "hint", "")
+            message = f"{error} ({hint})" if hint else str(error)
+            self._reporter.warn(f"{component.name}: {message}")
+            component = replace(component, status=FAILED, subtree=None, error=printable(message))
+        finally:
+            self._reporter.finish()
+        return replace(
+            component,
+            files=tally.files,
+            bytes=tally.bytes,
+            bytes_new=tally.bytes_new,
+            bytes_stored=tally.bytes_stored,
+            finished_ns=self._clock(),
+        )
+
+    def _store_view(self, view: View, component: Component, tally: Tally) -> Component:
+        trees = TreeWriter(self._writer, tally)
+        problems: list[tuple[bytes, str]] = []
+        entries = 0
+        for entry in view.entries():
+            entries += 1
+            problem = entry.problem or self._store_entry(entry, trees, tally)
+            if problem:
+                problems.append((b"/".join(entry.path), printable(problem)))
+                self._reporter.warn(f"{printable_path(entry.path)}: {problem}")
+            if entry.problem and entry.type is NodeType.DIR and entry.attributes is not None:
+                trees.add_directory(entry.path, entry.attributes)
+        subtree = trees.finish()
+        report = view.finish()
+        if entries == 0:
+            raise SourceError(
+                "nothing there to back up", "is it mounted, and is this the right place?"
+            )
+        if len(problems) == entries:
+            raise SourceError(f"nothing could be read: {problems[0][1]}")
+        for warning in report.warnings:
+            self._reporter.warn(f"{component.name}: {warning}")
+        return replace(
+            component,
+            status=PARTIAL if problems else SUCCESS,
+            subtree=subtree,
+            consistency=str(report.consistency),
+            point_ns=report.point_ns,
+            downtime_ns=report.downtime_ns,
+            statistics=printable_tree(dict(report.statistics)),
+            versions=printable_tree(dict(report.versions)),
+            problems=tuple(problems),
+            warnings=tuple(printable(w) for w in report.warnings),
+        )
+
+    def _store_entry(self, entry: Entry, trees: TreeWriter, tally: Tally) -> str:
+        """Store one entry; return why it could not be read, empty if it could."""
+        attributes = entry.attributes
+        if attributes is None:
+            return "its attributes could not be read"
+        if entry.type is NodeType.DIR:
+            trees.add_directory(entry.path, attributes)
+            return ""
+        if entry.type is NodeType.FILE:
+            return self._store_file(entry, trees, tally)
+        node = Node(entry.path[-1], entry.type, attributes, target=entry.target)
+        trees.add_node(entry.path, lambda: node)
+        return ""
+
+    def _store_file(self, entry: Entry, trees: TreeWriter, tally: Tally) -> str:
+        attributes = entry.attributes
+        if entry.open is None or attributes is None:
+            return "it has no content that could be read"
+        self._reporter.advance(0, item=printable_path(entry.path))
+        try:
+            with entry.open() as reader:
+                content = store_content(reader, self._writer, self._chunker, tally, self._reporter)
+                changed = reader.is_changed()
+        except OSError as error:
+            return error.strerror or str(error)
+        tally.files += 1
+        if changed:
+            self._reporter.warn(f"{printable_path(entry.path)}: changed while it was read")
+
+        def node() -> Node:
+            return Node(
+                entry.path[-1],
+                NodeType.FILE,
+                attributes,
+                content=content.result(),
+                changed=changed,
+            )
+
+        pending: PendingNode = node
+        trees.add_node(entry.path, pending)
+        return ""
+
+
+def _nothing_backed_up(components: Sequence[Component]) -> SourceError:
+    if len(components) == 1:
+        return SourceError(f"{components[0].name}: {components[0].error}")
+    reasons = "; ".join(f"{c.name}: {c.error}" for c in components)
+    return SourceError(f"no source could be backed up: {reasons}")
+
+
+def printable(text: str) -> str:
+    """Return text that can be stored as UTF-8; bytes that are none become escapes."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def printable_path(path: Sequence[bytes]) -> str:
+    """Return a path for people."""
+    return b"/".join(path).decode("utf-8", "backslashreplace")
+
+
+def printable_tree(value: Any) -> Any:
+    """Return statistics with all their texts made storable."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {printable(str(key)): printable_tree(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [printable_tree(item) for item in value]
+    return value

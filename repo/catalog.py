@@ -1,0 +1,160 @@
+"""The list of snapshots: loading, choosing one, changing tags."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, time, timedelta, tzinfo
+
+from snap.backends.base import BackendError, ObjectNotFound
+from snap.errors import IntegrityError, SnapError, UsageError
+
+from .clock import SECOND_NS
+from .codec import DecodeError
+from .ids import Kind, ObjectId
+from .repository import SNAPSHOT_PREFIX, Repository
+from .snapshot import Snapshot, decode_snapshot, encode_snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong with one object."""
+
+    object: str
+    problem: str
+
+
+class SnapshotNotFound(SnapError):
+    """No snapshot is meant by what was asked for."""
+
+
+def load_snapshot(repository: Repository, name: str) -> Snapshot:
+    """Return one snapshot by its object name.
+
+    Raises:
+        IntegrityError: it is damaged.
+        ObjectNotFound: it is gone.
+    """
+    body = repository.open_named(name, Kind.SNAPSHOT)
+    try:
+        return decode_snapshot(body, ObjectId(bytes.fromhex(name[-64:])))
+    except DecodeError as error:
+        raise IntegrityError(f"{name}: damaged: {error}") from error
+
+
+def readable_snapshots(repository: Repository) -> tuple[list[Snapshot], list[Problem]]:
+    """Return all snapshots by time, and a problem for each that cannot be read."""
+    snapshots: list[Snapshot] = []
+    problems: list[Problem] = []
+    for name in repository.names(SNAPSHOT_PREFIX):
+        try:
+            snapshots.append(load_snapshot(repository, name))
+        except IntegrityError as error:
+            problems.append(Problem(name, str(error).removeprefix(f"{name}: ")))
+        except ObjectNotFound:
+            continue
+    return latest_revisions(snapshots), problems
+
+
+def list_snapshots(repository: Repository) -> list[Snapshot]:
+    """Return all snapshots by time.
+
+    Raises:
+        IntegrityError: one is damaged.
+    """
+    snapshots, problems = readable_snapshots(repository)
+    if problems:
+        raise IntegrityError(f"{problems[0].object}: {problems[0].problem}")
+    return snapshots
+
+
+def latest_revisions(snapshots: Iterable[Snapshot]) -> list[Snapshot]:
+    """Return, by time, of each snapshot the revision that counts (spec/FORMAT.md §10)."""
+    latest: dict[ObjectId, Snapshot] = {}
+    for snapshot in sorted(snapshots, key=lambda s: s.id, reverse=True):
+        first = snapshot.original or snapshot.id
+        known = latest.get(first)
+        if known is None or snapshot.revision >= known.revision:
+            latest[first] = snapshot
+    return sorted(latest.values(), key=lambda s: (s.time_ns, s.id))
+
+
+def select_snapshot(snapshots: Sequence[Snapshot], selector: str, zone: tzinfo) -> Snapshot:
+    """Return the snapshot that ``selector`` means.
+
+    An id prefix (of the snapshot or of what it was before its tags were changed), ``latest``, or
+    ``@2026-11-01`` or ``@2026-11-01T02:00``: the last one not after it (a date means its end).
+
+    Raises:
+        SnapshotNotFound: none, or several.
+        UsageError: not a time.
+    """
+    if not snapshots:
+        raise SnapshotNotFound("the repository has no snapshots", "make one with 'snap backup'")
+    if selector == "latest":
+        return snapshots[-1]
+    if selector.startswith("@"):
+        return _not_after(snapshots, selector[1:], zone)
+    prefix = selector.lower()
+    found = [
+        s
+        for s in snapshots
+        if s.id.hex().startswith(prefix)
+        or (s.original is not None and s.original.hex().startswith(prefix))
+    ]
+    if not prefix or not found:
+        raise SnapshotNotFound(f"no snapshot {selector!r}", "see 'snap snapshots'")
+    if len(found) > 1:
+        raise SnapshotNotFound(
+            f"{len(found)} snapshots begin with {selector!r}", "give more digits"
+        )
+    return found[0]
+
+
+def _not_after(snapshots: Sequence[Snapshot], text: str, zone: tzinfo) -> Snapshot:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(
+            f"not a time: {text!r}", "write @2026-11-01 or @2026-11-01T02:00"
+        ) from error
+    if len(text) <= len("2026-11-01"):
+        moment = datetime.combine(moment.date() + timedelta(days=1), time(), tzinfo=zone)
+        moment -= timedelta(microseconds=1)
+    elif moment.tzinfo is None:
+        moment = moment.replace(tzinfo=zone)
+    limit_ns = int(moment.timestamp()) * SECOND_NS + moment.microsecond * 1000 + 999
+    earlier = [s for s in snapshots if s.time_ns <= limit_ns]
+    if not earlier:
+        raise SnapshotNotFound(f"no snapshot is as old as {text}", "see 'snap snapshots'")
+    return earlier[-1]
+
+
+def retag(
+    repository: Repository,
+    snapshot: Snapshot,
+    *,
+    add: Collection[str] = (),
+    remove: Collection[str] = (),
+    replace_all: Collection[str] | None = None,
+) -> Snapshot:
+    """Store the snapshot with other tags, then remove the former object.
+
+    Dying in between leaves both; the higher revision counts.
+    """
+    tags = set(snapshot.tags if replace_all is None else replace_all)
+    tags = (tags | set(add)) - set(remove)
+    if any(not tag or tag != tag.strip() or "," in tag for tag in tags):
+        raise UsageError("a tag is empty, has a comma, or begins or ends with a space")
+    if tags == set(snapshot.tags):
+        return snapshot
+    changed = replace(
+        snapshot,
+        tags=tuple(sorted(tags)),
+        original=snapshot.original or snapshot.id,
+        revision=snapshot.revision + 1,
+    )
+    id_ = repository.put_object(SNAPSHOT_PREFIX, Kind.SNAPSHOT, encode_snapshot(changed))
+    try:
+        repository.backend.delete(SNAPSHOT_PREFIX + snapshot.id.hex())
+    except BackendError as error:
+        repository.warnings.append(f"the former revision of the snapshot stays: {error}")
+    return changed.with_id(id_)

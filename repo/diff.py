@@ -1,0 +1,113 @@
+"""What changed between two snapshots, by their trees; equal subtrees are never read."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from .browse import Place, read_directory
+from .ids import BlobId
+from .repository import Repository
+from .snapshot import Snapshot
+from .source import NodeType
+from .tree import Node
+
+
+class ChangeKind(StrEnum):
+    """How an entry differs."""
+
+    ADDED = "added"
+    REMOVED = "removed"
+    MODIFIED = "modified"
+    METADATA = "metadata"
+    TYPE = "type"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One entry that differs; sizes are of files, None where there is no file on that side."""
+
+    component: str
+    path: Place
+    change: ChangeKind
+    type: NodeType
+    old_size: int | None
+    new_size: int | None
+
+
+def diff_snapshots(repository: Repository, old: Snapshot, new: Snapshot) -> Iterator[Change]:
+    """Yield the changes from ``old`` to ``new``, by component and path."""
+    repository.load_index()
+    names = sorted({c.name for c in (*old.components, *new.components)}, key=str.encode)
+    for name in names:
+        before, after = old.component(name), new.component(name)
+        old_tree = (before.subtree if before is not None else None) or ()
+        new_tree = (after.subtree if after is not None else None) or ()
+        yield from _Comparison(repository, name).directories(old_tree, new_tree, ())
+
+
+class _Comparison:
+    def __init__(self, repository: Repository, component: str) -> None:
+        self._repository = repository
+        self._component = component
+
+    def directories(
+        self, old: Sequence[BlobId], new: Sequence[BlobId], above: Place
+    ) -> Iterator[Change]:
+        """Merge two directories; tree blobs that both have hold equal nodes and are skipped."""
+        if old == new:
+            return
+        shared = set(old) & set(new)
+        old_nodes = read_directory(self._repository, [id_ for id_ in old if id_ not in shared])
+        new_nodes = read_directory(self._repository, [id_ for id_ in new if id_ not in shared])
+        a, b = next(old_nodes, None), next(new_nodes, None)
+        while a is not None or b is not None:
+            if b is None or (a is not None and a.name < b.name):
+                if a is not None:
+                    yield from self._one_sided(a, above, ChangeKind.REMOVED)
+                a = next(old_nodes, None)
+            elif a is None or b.name < a.name:
+                yield from self._one_sided(b, above, ChangeKind.ADDED)
+                b = next(new_nodes, None)
+            else:
+                yield from self._both(a, b, above)
+                a, b = next(old_nodes, None), next(new_nodes, None)
+
+    def _one_sided(self, node: Node, above: Place, kind: ChangeKind) -> Iterator[Change]:
+        path = (*above, node.name)
+        size = _size(node)
+        added = kind is ChangeKind.ADDED
+        yield Change(
+            self._component,
+            path,
+            kind,
+            node.type,
+            None if added else size,
+            size if added else None,
+        )
+        if node.type is NodeType.DIR:
+            if added:
+                yield from self.directories((), node.subtree, path)
+            else:
+                yield from self.directories(node.subtree, (), path)
+
+    def _both(self, a: Node, b: Node, above: Place) -> Iterator[Change]:
+        path = (*above, b.name)
+        if a.type is not b.type:
+            yield Change(self._component, path, ChangeKind.TYPE, b.type, _size(a), _size(b))
+        elif a.content != b.content or a.target != b.target:
+            yield Change(self._component, path, ChangeKind.MODIFIED, b.type, _size(a), _size(b))
+        elif _visible(a) != _visible(b):
+            yield Change(self._component, path, ChangeKind.METADATA, b.type, _size(a), _size(b))
+        old_tree = a.subtree if a.type is NodeType.DIR else ()
+        new_tree = b.subtree if b.type is NodeType.DIR else ()
+        yield from self.directories(old_tree, new_tree, path)
+
+
+def _size(node: Node) -> int | None:
+    return node.content.size_bytes if node.content is not None else None
+
+
+def _visible(node: Node) -> tuple[object, ...]:
+    """Return the attributes that a restore sets; change time and inode say nothing to people."""
+    a = node.attributes
+    return (a.mode, a.uid, a.gid, a.user, a.group, a.mtime_ns, a.rdev, a.xattrs)

@@ -1,0 +1,97 @@
+"""Reading packs whole and comparing them with their name, their directory and the index."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from snap.backends.base import ObjectNotFound, ShortRead
+
+from .catalog import Problem
+from .codec import DecodeError
+from .ids import object_id, pack_name
+from .pack import (
+    DATA_PACK,
+    PackEntry,
+    PackHeader,
+    PackSummary,
+    open_blob,
+    open_pack_key,
+    read_directory,
+)
+from .repository import Repository
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a check found so far; the same problem is kept once."""
+
+    errors: list[Problem] = field(default_factory=list)
+    hints: list[str] = field(default_factory=list)
+
+    def add(self, name: str, problem: object) -> None:
+        """Keep a problem of one object, or of one place in a snapshot."""
+        text = str(problem).removeprefix(f"{name}: ").removeprefix("damaged: ")
+        found = Problem(name, text)
+        if found not in self.errors:
+            self.errors.append(found)
+
+    def blame(self, where: str, error: Exception) -> None:
+        """Keep a problem under the object that the error names, else under who needs it."""
+        head, _, rest = str(error).partition(": ")
+        if head.startswith(("meta/", "data/")):
+            self.add(head, rest)
+        else:
+            self.add(where, error)
+
+
+class PackCheck:
+    """Checks packs one after the other; one pack is in memory at a time."""
+
+    def __init__(self, repository: Repository, findings: Findings) -> None:
+        self._repository = repository
+        self._findings = findings
+        self.bytes_read = 0
+
+    def check(self, pack: PackSummary) -> None:
+        """Read a pack whole: hash, directory, index entries, and every blob that can be opened."""
+        name = pack_name(pack.kind, pack.id)
+        try:
+            stored = self._repository.backend.get(name)
+        except ObjectNotFound:
+            self._findings.add(name, "missing")
+            return
+        except ShortRead as error:
+            self._findings.add(name, error)
+            return
+        self.bytes_read += len(stored)
+        if object_id(stored) != pack.id:
+            self._findings.add(name, "its bytes do not have the hash in its name")
+        self._check_content(pack, name, stored)
+
+    def _check_content(self, pack: PackSummary, name: str, stored: bytes) -> None:
+        view = memoryview(stored)
+        keys = self._repository.keys
+        try:
+            header, entries = read_directory(
+                keys, len(stored), lambda offset, length: view[offset : offset + length]
+            )
+        except DecodeError as error:
+            self._findings.add(name, error)
+            return
+        indexed = set(self._repository.cache.entries_of(pack.id))
+        if indexed != set(entries) or pack.key_count != len(header.table):
+            self._findings.add(name, "the index does not say what its directory says")
+        if header.kind != DATA_PACK or keys.private is not None:
+            self._open_blobs(name, header, entries, view)
+
+    def _open_blobs(
+        self, name: str, header: PackHeader, entries: Sequence[PackEntry], view: memoryview
+    ) -> None:
+        opened: dict[int, bytes] = {}
+        for entry in entries:
+            stored = view[entry.offset : entry.offset + entry.stored_length]
+            try:
+                if entry.key not in opened:
+                    opened[entry.key] = open_pack_key(self._repository.keys, header, entry.key)
+                open_blob(self._repository.keys, opened[entry.key], entry, stored)
+            except DecodeError as error:
+                self._findings.add(name, f"blob {entry.id.hex()}: {error}")
