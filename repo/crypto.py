@@ -153,7 +153,8 @@ class Keys:
         self._directory_key = derive("pack directory", metadata_secret)
         self.config_key = derive("config", metadata_secret)
         seed = derive("chunker seed", metadata_secret)
-        self.chunker_seed = int.from_bytes(seed[:8], "little")
+        # pyfastcdc takes 63 bits, and 0 would mean no key.
+        self.chunker_seed = max(1, int.from_bytes(seed[:8], "little") >> 1)
 
     def blob_id(self, kind: int, plaintext: bytes | memoryview) -> BlobId:
         """Return the id of a blob (spec/FORMAT.md §6.1)."""
