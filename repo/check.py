@@ -144,7 +144,7 @@ def _check_presence(
             findings.add(name, f"{size} bytes long instead of {pack.size_bytes}")
     if stored:
         findings.hints.append(
-            f"{len(stored)} packs are in no index: an interrupted backup left them, or one is running"
+            f"{len(stored)} packs are in no index: an interrupted backup left them, or one runs"
         )
     return present
 

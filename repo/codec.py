@@ -100,10 +100,9 @@ def decompress(frame: bytes | memoryview, limit_bytes: int) -> bytes:
         size = zstandard.frame_content_size(frame)
         if size < 0 or size > limit_bytes:
             raise DecodeError(f"a compressed frame claims {size} bytes, {limit_bytes} allowed")
-        unpacker = zstandard.ZstdDecompressor().decompressobj()
-        result = unpacker.decompress(frame)
+        result = zstandard.ZstdDecompressor().decompress(frame, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise DecodeError(f"a compressed frame is damaged ({error})") from error
-    if not unpacker.eof or unpacker.unused_data or len(result) != size:
-        raise DecodeError("a compressed frame is cut short or followed by other bytes")
+    if len(result) != size:
+        raise DecodeError("a compressed frame does not hold what it claims")
     return result

@@ -8,7 +8,8 @@
 import os
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from . import codec
 from .codec import DecodeError
@@ -78,43 +79,82 @@ def pack_kind_of(blob_kind: int) -> int:
     return DATA_PACK if blob_kind == Kind.DATA else META_PACK
 
 
-def build_pack(
-    keys: Keys, pack_kind: int, blobs: list[PendingBlob]
-) -> tuple[bytearray, tuple[PackEntry, ...], bytes]:
-    """Build a fresh pack with one key; return its bytes, its entries and the pack key.
+class PackBuilder:
+    """A pack being filled: one random key, blobs encrypted one by one, from several threads.
 
-    Empties ``blobs`` while it works, so that the bodies and the pack are never both whole in
-    memory.
+    `reserve` and `add` are called under the owner's lock; `encrypt` outside of it, in parallel.
     """
-    if pack_kind == DATA_PACK:
-        pack_key = os.urandom(KEY_BYTES)
-        table = keys.public.seal_pack_key(pack_key, keys.repository_id)
-    else:
-        table = os.urandom(SALT_BYTES)
-        pack_key = keys.meta_pack_key(table)
-    header = _MAGIC + bytes((FORMAT_VERSION, pack_kind)) + (1).to_bytes(2, "little") + table
-    pack = bytearray(header)
-    entries: list[PackEntry] = []
-    blobs.reverse()
-    while blobs:
-        blob = blobs.pop()
-        aad = keys.aad(blob.kind, blob.id)
-        stored = seal(pack_key, aad, blob.body, counter=len(entries))
-        entries.append(
-            PackEntry(
-                blob.id,
-                blob.kind,
-                blob.compression,
-                key=0,
-                nonce=len(entries),
-                offset=len(pack),
-                stored_length=len(stored),
-                raw_length=blob.raw_length,
-            )
+
+    def __init__(self, keys: Keys, kind: int) -> None:
+        self.kind = kind
+        self._keys = keys
+        if kind == DATA_PACK:
+            self._key = os.urandom(KEY_BYTES)
+            table = keys.public.seal_pack_key(self._key, keys.repository_id)
+        else:
+            table = os.urandom(SALT_BYTES)
+            self._key = keys.meta_pack_key(table)
+        self._header = _MAGIC + bytes((FORMAT_VERSION, kind)) + (1).to_bytes(2, "little") + table
+        self._parts: list[tuple[PackEntry, bytes]] = []
+        self._reserved = 0
+        self.reserved_bytes = 0
+        self.closed = False
+
+    def reserve(self, blob: PendingBlob) -> int:
+        """Return the nonce for a blob that will be added."""
+        nonce = self._reserved
+        self._reserved += 1
+        self.reserved_bytes += len(blob.body)
+        return nonce
+
+    def encrypt(self, blob: PendingBlob, nonce: int) -> bytes:
+        """Return a blob's stored form (spec/FORMAT.md §6.2)."""
+        return seal(self._key, self._keys.aad(blob.kind, blob.id), blob.body, nonce)
+
+    def add(self, blob: PendingBlob, nonce: int, stored: bytes) -> None:
+        """Take an encrypted blob."""
+        entry = PackEntry(
+            blob.id,
+            blob.kind,
+            blob.compression,
+            key=0,
+            nonce=nonce,
+            offset=0,
+            stored_length=len(stored),
+            raw_length=blob.raw_length,
         )
-        pack += stored
-    pack += _seal_directory(keys, header, entries)
-    return pack, tuple(entries), pack_key
+        self._parts.append((entry, stored))
+
+    def is_complete(self) -> bool:
+        """Return whether it is closed and every blob that was reserved has been added."""
+        return self.closed and len(self._parts) == self._reserved
+
+    def finish(self, shuffle: Callable[[list[Any]], None]) -> tuple[bytearray, PackSummary]:
+        """Return the pack's bytes and what the index will say of it.
+
+        The order of blobs must not tell which follow each other in a file, so they are shuffled.
+        Gives its parts up while it works: they and the pack are never both whole in memory.
+        """
+        shuffle(self._parts)
+        pack = bytearray(self._header)
+        entries = []
+        while self._parts:
+            entry, stored = self._parts.pop()
+            entries.append(replace(entry, offset=len(pack)))
+            pack += stored
+        pack += _seal_directory(self._keys, self._header, entries)
+        return pack, PackSummary(object_id(pack), self.kind, len(pack), 1, tuple(entries))
+
+    def check_tags(self, pack: bytearray, entries: Sequence[PackEntry]) -> None:
+        """Decrypt every blob of the finished pack once.
+
+        Raises:
+            DecodeError: one does not open.
+        """
+        view = memoryview(pack)
+        for e in entries:
+            stored = view[e.offset : e.offset + e.stored_length]
+            unseal(self._key, self._keys.aad(e.kind, e.id), stored, e.nonce)
 
 
 def _seal_directory(keys: Keys, header: bytes, entries: Sequence[PackEntry]) -> bytes:

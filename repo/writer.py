@@ -14,22 +14,15 @@ import zstandard
 
 from snap.errors import IntegrityError
 
+from . import codec
 from .clock import MINUTE_NS
 from .codec import DecodeError
-from .ids import BlobId, Kind, object_id, pack_name
-from .pack import (
-    DATA_PACK,
-    META_PACK,
-    PackSummary,
-    PendingBlob,
-    build_pack,
-    open_blob,
-    pack_kind_of,
-)
+from .ids import BlobId, Kind, pack_name
+from .pack import META_PACK, PackBuilder, PackSummary, PendingBlob, pack_kind_of
 from .repository import Repository
 
 MIB = 1 << 20
-_IN_FLIGHT_BYTES = 24 * MIB
+_IN_FLIGHT_BYTES = 16 * MIB
 _PER_BLOB_OVERHEAD_BYTES = 4096
 _META_PACK_BYTES = 8 * MIB
 _SEALING_PACKS = 2
@@ -108,8 +101,7 @@ class BlobWriter:
         self._local = threading.local()
         self._lock = threading.Lock()
         self._claimed: set[BlobId] = set()
-        self._filling: dict[int, list[PendingBlob]] = {DATA_PACK: [], META_PACK: []}
-        self._filling_bytes = {DATA_PACK: 0, META_PACK: 0}
+        self._filling: dict[int, PackBuilder] = {}
         self._unindexed: list[PackSummary] = []
         self._indexed_ns = repository.clock()
         self._failure: BaseException | None = None
@@ -134,12 +126,9 @@ class BlobWriter:
             id_ = self._keys.blob_id(kind, plain)
             if not self._claim(id_):
                 return StoredBlob(id_, len(plain), 0)
-            frame = self._compressor().compress(plain)
-            if len(frame) < len(plain):
-                blob = PendingBlob(id_, kind, 1, frame, len(plain))
-            else:
-                blob = PendingBlob(id_, kind, 0, bytes(plain), len(plain))
-            self._add(blob)
+            blob = self._compressed(id_, kind, plain)
+            if not self._options.dry_run:
+                self._add(blob)
             return StoredBlob(id_, len(plain), len(blob.body) + _STORED_OVERHEAD_BYTES)
         except BaseException as error:
             self._fail(error)
@@ -147,13 +136,18 @@ class BlobWriter:
         finally:
             self._budget.give(cost)
 
-    def _compressor(self) -> zstandard.ZstdCompressor:
+    def _compressed(self, id_: BlobId, kind: Kind, plain: bytes | memoryview) -> PendingBlob:
         # One a thread: a compressor's state must not be used from two at once.
         compressor = getattr(self._local, "compressor", None)
         if compressor is None:
             compressor = zstandard.ZstdCompressor(level=self._options.compression_level)
             self._local.compressor = compressor
-        return compressor
+        frame = compressor.compress(plain)
+        if len(frame) >= len(plain):
+            return PendingBlob(id_, kind, 0, plain, len(plain))
+        if self._options.extra_verify and codec.decompress(frame, len(plain)) != plain:
+            raise self._machine_fault(id_, "it does not decompress to what it was")
+        return PendingBlob(id_, kind, 1, frame, len(plain))
 
     def _claim(self, id_: BlobId) -> bool:
         """Return whether this blob is new and now ours to store."""
@@ -170,38 +164,37 @@ class BlobWriter:
             return True
 
     def _add(self, blob: PendingBlob) -> None:
-        if self._options.dry_run:
-            return
         pack_kind = pack_kind_of(blob.kind)
-        limit = self._repository.config.parameters.pack_bytes
-        if pack_kind == META_PACK:
-            limit = min(limit, _META_PACK_BYTES)
-        full: list[PendingBlob] | None = None
         with self._lock:
-            self._filling[pack_kind].append(blob)
-            self._filling_bytes[pack_kind] += len(blob.body)
-            if self._filling_bytes[pack_kind] >= limit:
-                full = self._take_filling(pack_kind)
-        if full:
-            self._start_sealing(pack_kind, full)
+            pack = self._filling.get(pack_kind)
+            if pack is None:
+                pack = self._filling[pack_kind] = PackBuilder(self._keys, pack_kind)
+            nonce = pack.reserve(blob)
+            if pack.reserved_bytes >= self._pack_limit_bytes(pack_kind):
+                pack.closed = True
+                del self._filling[pack_kind]
+        stored = pack.encrypt(blob, nonce)
+        with self._lock:
+            pack.add(blob, nonce, stored)
+            complete = pack.is_complete()
+        if complete:
+            self._start_sealing(pack)
 
-    def _take_filling(self, pack_kind: int) -> list[PendingBlob]:
-        blobs = self._filling[pack_kind]
-        self._filling[pack_kind] = []
-        self._filling_bytes[pack_kind] = 0
-        return blobs
+    def _pack_limit_bytes(self, pack_kind: int) -> int:
+        limit = self._repository.config.parameters.pack_bytes
+        return min(limit, _META_PACK_BYTES) if pack_kind == META_PACK else limit
 
-    def _start_sealing(self, pack_kind: int, blobs: list[PendingBlob]) -> None:
+    def _start_sealing(self, pack: PackBuilder) -> None:
         self._sealing.acquire()
-        future = self._sealers.submit(self._seal, pack_kind, blobs)
+        future = self._sealers.submit(self._seal, pack)
         with self._lock:
             self._sealing_futures = [f for f in self._sealing_futures if not f.done()]
             self._sealing_futures.append(future)
 
-    def _seal(self, pack_kind: int, blobs: list[PendingBlob]) -> None:
+    def _seal(self, pack: PackBuilder) -> None:
         try:
             if self._failure is None:
-                self._store_pack(pack_kind, blobs)
+                self._store_pack(pack)
                 self._index_if_due()
         except BaseException as error:
             self._fail(error)
@@ -209,30 +202,24 @@ class BlobWriter:
         finally:
             self._sealing.release()
 
-    def _store_pack(self, pack_kind: int, blobs: list[PendingBlob]) -> None:
-        # The order of blobs in a pack must not tell which follow each other in a file.
-        self._shuffle(blobs)
-        pack, entries, pack_key = build_pack(self._keys, pack_kind, blobs)
-        summary = PackSummary(object_id(pack), pack_kind, len(pack), 1, entries)
+    def _store_pack(self, pack: PackBuilder) -> None:
+        stored, summary = pack.finish(self._shuffle)
+        name = pack_name(pack.kind, summary.id)
         if self._options.extra_verify:
-            self._verify(pack, summary, pack_key)
-        self._repository.backend.put(pack_name(pack_kind, summary.id), pack)
+            try:
+                pack.check_tags(stored, summary.entries)
+            except DecodeError as error:
+                raise self._machine_fault(summary.id, str(error)) from error
+        self._repository.backend.put(name, stored)
         with self._lock:
             self._unindexed.append(summary)
-            self.bytes_packed += len(pack)
+            self.bytes_packed += len(stored)
 
-    def _verify(self, pack: bytearray, summary: PackSummary, pack_key: bytes) -> None:
-        """Open every blob again: a fault of memory or processor must not reach the store."""
-        view = memoryview(pack)
-        for entry in summary.entries:
-            stored = view[entry.offset : entry.offset + entry.stored_length]
-            try:
-                open_blob(self._keys, pack_key, entry, stored)
-            except DecodeError as error:
-                raise IntegrityError(
-                    f"blob {entry.id.hex()}: damaged before it was stored: {error}",
-                    "this machine's memory or processor makes errors: test it before anything else",
-                ) from error
+    def _machine_fault(self, id_: bytes, problem: str) -> IntegrityError:
+        return IntegrityError(
+            f"{id_.hex()}: damaged before it was stored: {problem}",
+            "this machine's memory or processor makes errors: test it before anything else",
+        )
 
     def _index_if_due(self) -> None:
         now = self._repository.clock()
@@ -274,11 +261,13 @@ class BlobWriter:
             SnapError: something could not be stored.
         """
         self._raise_failure()
-        for pack_kind in (DATA_PACK, META_PACK):
-            with self._lock:
-                blobs = self._take_filling(pack_kind)
-            if blobs:
-                self._start_sealing(pack_kind, blobs)
+        with self._lock:
+            packs = list(self._filling.values())
+            self._filling.clear()
+            for pack in packs:
+                pack.closed = True
+        for pack in packs:
+            self._start_sealing(pack)
         for future in list(self._sealing_futures):
             future.result()
         self._raise_failure()
