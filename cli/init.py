@@ -1,0 +1,87 @@
+"""``snap init``: make a repository."""
+
+import getpass
+import os
+import socket
+
+import click
+
+from snap.backends.location import open_backend
+from snap.repo.keys import calibrate
+from snap.repo.repository import create_repository
+
+from .options import SnapCommand
+from .output import print_json, print_line
+from .password import choose_password
+from .session import location_of
+from .settings import Settings
+
+DEFAULT_KDF_SECONDS = 0.5
+"""Long enough to make guessing dear, short enough for a nightly job."""
+
+kdf_option = click.option(
+    "--kdf-seconds",
+    type=click.FloatRange(0, 60),
+    default=DEFAULT_KDF_SECONDS,
+    show_default=True,
+    help="How long unlocking should take on this machine; 0 is the minimum cost.",
+)
+
+
+@click.command(cls=SnapCommand)
+@click.option("--label", metavar="TEXT", help="Name of the first key.  [default: user@host]")
+@kdf_option
+@click.pass_obj
+def command(settings: Settings, *, label: str | None, kdf_seconds: float) -> int:
+    """Make a repository.
+
+    Prints its id and, once, the recovery key: it opens the repository when the password is lost.
+    """
+    backend = open_backend(location_of(settings))
+    try:
+        password = choose_password(settings)
+        config, recovery_key = create_repository(
+            backend,
+            password,
+            label=default_label() if label is None else label,
+            cost=calibrate(kdf_seconds),
+        )
+    finally:
+        backend.close()
+    if settings.json:
+        print_json(
+            {
+                "message_type": "initialized",
+                "repository_id": config.repository_id.hex(),
+                "instance_id": config.instance_id.hex(),
+                "location": backend.location,
+                "recovery_key": recovery_key,
+            }
+        )
+        return 0
+    print_line(f"created repository {config.repository_id.hex()} at {backend.location}")
+    print()
+    print_recovery_key(recovery_key)
+    return 0
+
+
+def default_label() -> str:
+    """Return who makes a key, and where, as its name."""
+    return f"{username()}@{socket.gethostname()}"
+
+
+def username() -> str:
+    """Return the user's name, or number where the system has no name for it."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def print_recovery_key(recovery_key: str) -> None:
+    """Print a recovery key with what to do with it."""
+    print(f"recovery key: {recovery_key}")
+    print()
+    print("Write this key down or print it, and keep it away from this machine. It opens the")
+    print("repository when the password is lost, for whoever has it. It is not shown again.")
+    print("Without the password and without this key, nobody can restore anything.")

@@ -1,0 +1,106 @@
+"""Dispatch: one word, one module, loaded when it is called.
+
+``snap --version`` and the reading of the arguments load neither rich nor the repository's code.
+"""
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn, TextIO
+
+import click
+
+from snap import __version__
+
+from .errors import report_failure
+from .options import SnapGroup
+from .settings import settings_from_environment
+
+COMMANDS = {
+    "init": "Make a repository.",
+    "backup": "Store a snapshot of databases and files.",
+    "snapshots": "List the snapshots.",
+    "ls": "List what is in a snapshot.",
+    "restore": "Write a snapshot, or a part of it, into a folder.",
+    "dump": "Print one file of a snapshot.",
+    "diff": "Show what changed between two snapshots.",
+    "find": "Find files by name in the snapshots.",
+    "check": "Check that all that is stored is whole.",
+    "stats": "Show how large the repository is.",
+    "key": "Add, list, change and remove keys.",
+    "tag": "Change the tags of a snapshot.",
+}
+"""Each command with its line of help: the module of this name has it as ``command``."""
+
+
+class _LazyGroup(SnapGroup):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"snap.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    name="snap",
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="The contract, with exit codes and JSON, is in spec/CLI.md.",
+)
+@click.version_option(__version__, prog_name="snap", message="%(prog)s %(version)s")
+def root() -> None:
+    """Keep databases safe: consistent, encrypted, deduplicated snapshots."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Carry out one call and return its exit code; whatever fails is said on standard error."""
+    as_json = _wants_json(arguments)
+    try:
+        settings = settings_from_environment(os.environ)
+        with root.make_context("snap", list(arguments), obj=settings) as ctx:
+            code = root.invoke(ctx)
+        sys.stdout.flush()
+    except (Exception, KeyboardInterrupt) as error:
+        return report_failure(error, as_json=as_json)
+    return code if isinstance(code, int) else 0
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    """Return whether errors are for programs, also where the arguments cannot be parsed."""
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return "--json" in options
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the process: carry out one call and exit."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character gets an escape, not an error.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # real streams
+    code = run(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        _flush_or_drop(stream)
+    sys.exit(code)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """End as Ctrl-C does: what is done so far is kept, temporary things are removed."""
+    raise KeyboardInterrupt
+
+
+def _flush_or_drop(stream: TextIO) -> None:
+    """Flush; where that fails, keep the interpreter from trying again at its end."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

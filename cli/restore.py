@@ -1,0 +1,306 @@
+"""``snap restore``: components of a snapshot into a folder, proven after writing."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+
+from snap.errors import SnapError
+from snap.repo.browse import require_tree, resolve_path, walk
+from snap.repo.repository import Repository
+from snap.repo.restore import RestoreResult, run_restore
+from snap.repo.snapshot import SUCCESS, Component, Snapshot
+from snap.sources.folder import FolderTarget
+from snap.sources.verify import verify_component
+
+from .errors import DAMAGED, INCOMPLETE, OK, print_error, words_of_os_error, worst
+from .errors import FAILED as EXIT_FAILED
+from .options import SnapCommand
+from .output import (
+    counted,
+    print_json,
+    print_line,
+    print_warning,
+    raw_name_fields,
+    shown,
+    shown_path,
+    shown_size,
+)
+from .progress import ShownReporter, open_reporter
+from .session import find_snapshot, open_session, split_selector
+from .settings import Settings
+
+Place = tuple[bytes, ...]
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What became of one component."""
+
+    component: Component
+    target: Path
+    result: RestoreResult = field(default_factory=RestoreResult)
+    proofs: list[str] = field(default_factory=list)
+    error: str = ""
+    exit_code: int = OK
+
+    @property
+    def status(self) -> str:
+        if self.error:
+            return "failed"
+        return "success" if self.exit_code == OK else "partial"
+
+
+@click.command(cls=SnapCommand)
+@click.argument("snapshot", metavar="SNAP[:COMPONENT[/PATH]]")
+@click.option("--target", metavar="DIR", required=True, help="Write into this folder.")
+@click.option("--overwrite", is_flag=True, help="Replace what is there.")
+@click.option("--dry-run", is_flag=True, help="Say what would be written, write nothing.")
+@click.pass_obj
+def command(
+    settings: Settings, *, snapshot: str, target: str, overwrite: bool, dry_run: bool
+) -> int:
+    """Write a snapshot, or a part of it, into a folder and prove that it is whole.
+
+    Each component goes into a folder of its own: DIR/COMPONENT/... SNAP is an id or its
+    beginning, 'latest', or @2026-11-01[T02:00]: the last one not after it.
+    """
+    selector, place = split_selector(snapshot)
+    root = Path(target)
+    with open_session(settings) as repository:
+        chosen = find_snapshot(repository, settings, selector)
+        components, path = _chosen_components(chosen, place)
+        if dry_run:
+            parts = [_plan(repository, chosen, c, path, settings) for c in components]
+            return _print_plan(chosen, parts, root, settings)
+        repository.require_full("restore")
+        _make_folder(root)
+        run = _Run(repository, chosen, settings, overwrite=overwrite)
+        with open_reporter(settings, "restoring") as reporter:
+            outcomes = [run.restore(c, path, root / c.name, reporter) for c in components]
+    _print_result(chosen, outcomes, root, settings)
+    return worst([outcome.exit_code for outcome in outcomes])
+
+
+def _chosen_components(snapshot: Snapshot, place: str) -> tuple[list[Component], Place]:
+    if not place.strip("/"):
+        return list(snapshot.components), ()
+    name, path = resolve_path(snapshot, place)
+    return [require_tree(snapshot, name)], path
+
+
+def _make_folder(root: Path) -> None:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SnapError(
+            f"cannot make the target folder: {words_of_os_error(error)}",
+            "choose another one with --target",
+        ) from error
+
+
+class _Run:
+    """Restores one component after the other; one that fails does not stop the others."""
+
+    def __init__(
+        self, repository: Repository, snapshot: Snapshot, settings: Settings, *, overwrite: bool
+    ) -> None:
+        self._repository = repository
+        self._snapshot = snapshot
+        self._settings = settings
+        self._overwrite = overwrite
+
+    def restore(
+        self, component: Component, path: Place, folder: Path, reporter: ShownReporter
+    ) -> _Outcome:
+        outcome = _Outcome(component, folder)
+        if component.subtree is None:
+            outcome.error = _not_there(component)
+            outcome.exit_code = INCOMPLETE
+            reporter.warn(f"{component.name}: {outcome.error}")
+            return outcome
+        try:
+            self._write(outcome, path, reporter)
+        except (SnapError, OSError) as error:
+            self._fail(outcome, error, reporter)
+        return outcome
+
+    def _write(self, outcome: _Outcome, path: Place, reporter: ShownReporter) -> None:
+        component = outcome.component
+        reporter.start(component.name, component.bytes if not path else None)
+        try:
+            outcome.result = run_restore(
+                self._repository,
+                self._snapshot,
+                component.name,
+                path,
+                FolderTarget(outcome.target, overwrite=self._overwrite),
+                reporter=reporter,
+            )
+        finally:
+            reporter.finish()
+        for warning in outcome.result.warnings:
+            reporter.warn(f"{component.name}: {warning}")
+        if outcome.result.problems:
+            outcome.exit_code = DAMAGED
+        elif path:
+            return
+        else:
+            outcome.proofs = verify_component(component.kind, outcome.target, component.statistics)
+            self._mention_gaps(outcome, reporter)
+
+    @staticmethod
+    def _mention_gaps(outcome: _Outcome, reporter: ShownReporter) -> None:
+        """Say what the backup could not read: it is not here, though all that is, is whole."""
+        component = outcome.component
+        if component.status == SUCCESS:
+            return
+        outcome.exit_code = INCOMPLETE
+        missing = counted(len(component.problems), "entry", "entries")
+        reporter.warn(f"{component.name}: {missing} could not be read when this was backed up")
+
+    def _fail(self, outcome: _Outcome, error: SnapError | OSError, reporter: ShownReporter) -> None:
+        if isinstance(error, SnapError):
+            message, hint, code = str(error), error.hint, error.exit_code
+        else:
+            message, hint, code = words_of_os_error(error), "", EXIT_FAILED
+        outcome.error, outcome.exit_code = message, code
+        print_error(
+            f"{outcome.component.name}: {message}", hint, code=code, as_json=self._settings.json
+        )
+
+
+def _print_result(
+    snapshot: Snapshot, outcomes: list[_Outcome], root: Path, settings: Settings
+) -> None:
+    if settings.json:
+        print_json(_summary(snapshot, outcomes, root))
+        return
+    for outcome in outcomes:
+        for path, problem in outcome.result.problems:
+            print_error(
+                f"{outcome.component.name}/{shown(path)}: not restored: {problem}",
+                code=DAMAGED,
+                as_json=False,
+            )
+    if not settings.quiet:
+        for outcome in outcomes:
+            _print_outcome(outcome)
+
+
+def _print_outcome(outcome: _Outcome) -> None:
+    name = outcome.component.name
+    if outcome.error:
+        print_line(f"{name}: not restored")
+        return
+    result = outcome.result
+    print_line(
+        f"{name}: {counted(result.files, 'file')}, {shown_size(result.bytes)} "
+        f"restored to {outcome.target}"
+    )
+    if result.problems:
+        print_line(f"{name}: {counted(len(result.problems), 'file')} could not be restored")
+    for proof in outcome.proofs:
+        print_line(f"{name}: {proof}")
+
+
+def _summary(snapshot: Snapshot, outcomes: list[_Outcome], root: Path) -> dict[str, Any]:
+    return {
+        "message_type": "summary",
+        "snapshot_id": snapshot.id.hex(),
+        "target": os.fspath(root),
+        "ok": all(o.exit_code == OK for o in outcomes),
+        "components": [
+            {
+                "name": o.component.name,
+                "kind": o.component.kind,
+                "status": o.status,
+                "target": os.fspath(o.target),
+                "files": o.result.files,
+                "bytes": o.result.bytes,
+                "proofs": o.proofs,
+                "problems": [
+                    {**raw_name_fields("path", path), "problem": problem}
+                    for path, problem in o.result.problems
+                ],
+                "warnings": o.result.warnings,
+                "error": o.error,
+            }
+            for o in outcomes
+        ],
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _PlannedPart:
+    """What a restore of one component would write."""
+
+    component: Component
+    files: int
+    bytes: int
+
+
+def _plan(
+    repository: Repository,
+    snapshot: Snapshot,
+    component: Component,
+    path: Place,
+    settings: Settings,
+) -> _PlannedPart:
+    files = size = 0
+    for name, place, node in walk(repository, snapshot, component.name, path):
+        if settings.verbosity and not settings.json:
+            print_line(shown_path(name, place))
+        if node.content is not None:
+            files += 1
+            size += node.content.size_bytes
+    return _PlannedPart(component, files, size)
+
+
+def _print_plan(
+    snapshot: Snapshot, parts: list[_PlannedPart], root: Path, settings: Settings
+) -> int:
+    there = [p for p in parts if p.component.subtree is not None]
+    for part in parts:
+        if part not in there:
+            message = f"{part.component.name}: {_not_there(part.component)}"
+            print_warning(message, as_json=settings.json)
+    if settings.json:
+        print_json(
+            {
+                "message_type": "summary",
+                "dry_run": True,
+                "snapshot_id": snapshot.id.hex(),
+                "target": os.fspath(root),
+                "components": [
+                    {
+                        "name": p.component.name,
+                        "kind": p.component.kind,
+                        "target": os.fspath(root / p.component.name),
+                        "files": p.files,
+                        "bytes": p.bytes,
+                    }
+                    for p in there
+                ],
+            }
+        )
+    else:
+        for line in _plan_lines(there, root):
+            print_line(line)
+    return OK if len(parts) == len(there) else INCOMPLETE
+
+
+def _plan_lines(parts: list[_PlannedPart], root: Path) -> Iterator[str]:
+    for part in parts:
+        name = part.component.name
+        amount = f"{counted(part.files, 'file')}, {shown_size(part.bytes)}"
+        there = " (there is something already)" if os.path.lexists(root / name) else ""
+        yield f"{name}: {amount} would be written to {root / name}{there}"
+    yield "dry run: nothing was written"
+
+
+def _not_there(component: Component) -> str:
+    return f"not in this snapshot: its backup failed: {component.error}"

@@ -1,0 +1,121 @@
+"""Opening the repository that the settings mean, and choosing snapshots in it."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from snap.backends.base import Backend, ObjectNotFound
+from snap.backends.location import open_backend
+from snap.errors import UsageError
+from snap.repo.catalog import Problem, readable_snapshots, select_snapshot
+from snap.repo.config import CONFIG_NAME, RepositoryNotFound
+from snap.repo.repository import Repository, open_repository
+from snap.repo.snapshot import Snapshot
+
+from .output import print_warning
+from .password import read_password
+from .settings import Settings
+from .times import LOCAL_ZONE
+
+# A time has colons of its own: its longest form is tried before the colon that ends it.
+_SELECTOR = re.compile(
+    r"(?P<selector>@\d{4}-\d\d-\d\d"
+    r"(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)?)?"
+    r"|[^:]*)"
+    r"(?::(?P<path>.*))?",
+    re.DOTALL,
+)
+
+
+def location_of(settings: Settings) -> str:
+    """Return where the repository is.
+
+    Raises:
+        UsageError: nothing says it.
+    """
+    if settings.repository is None:
+        raise UsageError("no repository given", "give one with --repo LOCATION or SNAP_REPOSITORY")
+    return settings.repository
+
+
+@contextmanager
+def open_session(settings: Settings) -> Iterator[Repository]:
+    """Open the repository; its warnings are printed when it is opened and when it is closed.
+
+    Raises:
+        RepositoryNotFound: there is none; said before a password is asked for.
+        SnapError: whatever else keeps it from being opened.
+    """
+    backend = open_backend(location_of(settings))
+    try:
+        _require_repository(backend)
+        password = read_password(settings)
+        repository = open_repository(backend, password, cache_dir=settings.cache_dir)
+    except BaseException:
+        backend.close()
+        raise
+    with repository:
+        _print_warnings(repository, settings)
+        yield repository
+        _print_warnings(repository, settings)
+
+
+def _require_repository(backend: Backend) -> None:
+    try:
+        backend.stat(CONFIG_NAME)
+    except ObjectNotFound as error:
+        raise RepositoryNotFound(
+            f"no repository at {backend.location}",
+            "check the place, or make a repository there with 'snap init'",
+        ) from error
+
+
+def _print_warnings(repository: Repository, settings: Settings) -> None:
+    for message in repository.warnings:
+        print_warning(message, as_json=settings.json)
+    repository.warnings.clear()
+
+
+def usable_snapshots(repository: Repository, settings: Settings) -> list[Snapshot]:
+    """Return the snapshots by time; of each that cannot be read there is a warning."""
+    snapshots, problems = readable_snapshots(repository)
+    for problem in problems:
+        print_warning(words_of(problem), as_json=settings.json)
+    return snapshots
+
+
+def words_of(problem: Problem) -> str:
+    """Return a problem as one line."""
+    return f"{problem.object}: {problem.problem}"
+
+
+def find_snapshot(repository: Repository, settings: Settings, selector: str) -> Snapshot:
+    """Return the snapshot that the user means.
+
+    Raises:
+        SnapError: none, or several.
+    """
+    return select_snapshot(usable_snapshots(repository, settings), selector, LOCAL_ZONE)
+
+
+def split_selector(text: str) -> tuple[str, str]:
+    """Split ``SNAP[:COMPONENT[/PATH]]`` into the snapshot's selector and the rest."""
+    match = _SELECTOR.fullmatch(text)
+    if match is None or not match["selector"]:
+        raise UsageError(
+            f"no snapshot in {text!r}", "write SNAP:COMPONENT/PATH; SNAP is an id or 'latest'"
+        )
+    return match["selector"], match["path"] or ""
+
+
+def filter_snapshots(
+    snapshots: Sequence[Snapshot], *, service: str | None, host: str | None, tags: Sequence[str]
+) -> list[Snapshot]:
+    """Return those that have the service, the host and all of the tags."""
+    return [
+        s
+        for s in snapshots
+        if (service is None or s.service == service)
+        and (host is None or s.hostname == host)
+        and set(tags) <= set(s.tags)
+    ]

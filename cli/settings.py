@@ -1,0 +1,142 @@
+"""What the environment and the global options say, as one value.
+
+The only module that reads the environment. Order: option after the command, option before it,
+environment, default.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from snap.errors import UsageError
+
+
+class PasswordKind(StrEnum):
+    """Where a password comes from."""
+
+    VALUE = "value"
+    FILE = "file"
+    COMMAND = "command"
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordSource:
+    """One place that gives the password; ``origin`` is what people know it by."""
+
+    kind: PasswordKind
+    text: str
+    origin: str
+
+
+_PASSWORD_VARIABLES = {
+    "SNAP_PASSWORD": PasswordKind.VALUE,
+    "SNAP_PASSWORD_FILE": PasswordKind.FILE,
+    "SNAP_PASSWORD_COMMAND": PasswordKind.COMMAND,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What every command knows.
+
+    Attributes:
+        repository: Location of the repository, None where nothing says it.
+        passwords: Where the password may come from; more than one is an error when it is needed.
+        json: Print JSON for programs instead of tables for people.
+        quiet: Print nothing but results that were asked for, and errors.
+        verbosity: How many times ``-v`` was given.
+        cache: Whether the local cache is kept; without, it lives in a temporary folder.
+        cache_folder: Given by option or environment.
+        default_cache_folder: Used otherwise, None where no home folder is known.
+    """
+
+    repository: str | None = None
+    passwords: tuple[PasswordSource, ...] = ()
+    json: bool = False
+    quiet: bool = False
+    verbosity: int = 0
+    cache: bool = True
+    cache_folder: Path | None = None
+    default_cache_folder: Path | None = None
+
+    @property
+    def spool_dir(self) -> Path:
+        """Return the folder for copies of databases while they are being backed up."""
+        return self._cache_root / "spool"
+
+    @property
+    def cache_dir(self) -> Path | None:
+        """Return the folder for cache files, None where none is to be kept."""
+        return self._cache_root if self.cache else None
+
+    @property
+    def _cache_root(self) -> Path:
+        folder = self.cache_folder or self.default_cache_folder
+        if folder is None:
+            raise UsageError(
+                "no folder for the cache: neither HOME nor XDG_CACHE_HOME is set",
+                "give one with --cache-dir or SNAP_CACHE_DIR",
+            )
+        return folder
+
+
+def settings_from_environment(environment: Mapping[str, str]) -> Settings:
+    """Return what the environment says; an empty variable counts as not set.
+
+    ``SNAP_PASSWORD`` is the exception: set and empty, it is an empty password, which is refused.
+    """
+    passwords = tuple(
+        PasswordSource(kind, environment[name], name)
+        for name, kind in _PASSWORD_VARIABLES.items()
+        if environment.get(name) or (name == "SNAP_PASSWORD" and name in environment)
+    )
+    cache_folder = environment.get("SNAP_CACHE_DIR")
+    return Settings(
+        repository=environment.get("SNAP_REPOSITORY") or None,
+        passwords=passwords,
+        cache_folder=Path(cache_folder) if cache_folder else None,
+        default_cache_folder=_default_cache_folder(environment),
+    )
+
+
+def _default_cache_folder(environment: Mapping[str, str]) -> Path | None:
+    base = environment.get("XDG_CACHE_HOME", "")
+    if base.startswith("/"):  # the XDG specification: a relative one is to be ignored
+        return Path(base) / "snap"
+    home = environment.get("HOME", "")
+    return Path(home) / ".cache" / "snap" if home else None
+
+
+def apply_options(settings: Settings, options: Mapping[str, Any]) -> Settings:
+    """Return the settings with the global options that were given at one place put over them.
+
+    Raises:
+        UsageError: a password file and a password command at once.
+    """
+    changes: dict[str, Any] = {}
+    passwords = tuple(
+        PasswordSource(kind, options[name], f"--{name.replace('_', '-')}")
+        for name, kind in (
+            ("password_file", PasswordKind.FILE),
+            ("password_command", PasswordKind.COMMAND),
+        )
+        if options.get(name) is not None
+    )
+    if len(passwords) > 1:
+        raise UsageError("--password-file and --password-command exclude each other")
+    if passwords:
+        changes["passwords"] = passwords
+    if options.get("repo") is not None:
+        changes["repository"] = options["repo"]
+    if options.get("cache_dir") is not None:
+        changes["cache_folder"] = Path(options["cache_dir"])
+    if options.get("verbose"):
+        changes["verbosity"] = options["verbose"]
+    for option, field in (("json", "json"), ("quiet", "quiet")):
+        if options.get(option):
+            changes[field] = True
+    if options.get("no_cache"):
+        changes["cache"] = False
+    return replace(settings, **changes)

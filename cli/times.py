@@ -1,0 +1,72 @@
+"""Moments: what people read (local time) and what programs read (ISO 8601, UTC)."""
+
+from datetime import UTC, datetime, timedelta, tzinfo
+
+from snap.errors import UsageError
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class LocalZone(tzinfo):
+    """The zone of this machine, with its changes over the year."""
+
+    def utcoffset(self, moment: datetime | None) -> timedelta | None:
+        """Return the offset at a moment given in local time."""
+        return None if moment is None else moment.replace(tzinfo=None).astimezone().utcoffset()
+
+    def dst(self, moment: datetime | None) -> timedelta | None:
+        """Return None: not known apart from the offset."""
+        return None
+
+    def tzname(self, moment: datetime | None) -> str | None:
+        """Return the zone's name at a moment."""
+        return None if moment is None else moment.replace(tzinfo=None).astimezone().tzname()
+
+    def fromutc(self, moment: datetime) -> datetime:
+        """Return a moment given in UTC in local time."""
+        local = moment.replace(tzinfo=UTC).astimezone()
+        return local.replace(tzinfo=self)
+
+
+LOCAL_ZONE = LocalZone()
+
+
+def local_time(time_ns: int) -> str:
+    """Return a moment in local time to the second, for tables."""
+    try:
+        return _moment(time_ns).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except (OverflowError, ValueError, OSError):
+        return f"@{time_ns // 1_000_000_000}"
+
+
+def iso_time(time_ns: int) -> str:
+    """Return a moment as ISO 8601 with microseconds and the offset of UTC."""
+    try:
+        return _moment(time_ns).isoformat(timespec="microseconds")
+    except (OverflowError, ValueError):
+        return f"@{time_ns // 1_000_000_000}"
+
+
+def _moment(time_ns: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=time_ns // 1000)
+
+
+def parse_time(text: str) -> int:
+    """Return the moment that an ISO date or time means, in nanoseconds; local without offset.
+
+    Raises:
+        UsageError: not such a text, or before 1970.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            moment = moment.astimezone()
+        microseconds = (moment - _EPOCH) // _MICROSECOND
+    except (ValueError, OverflowError, OSError) as error:
+        raise UsageError(
+            f"not a time: {text!r}", "write 2026-11-01 or 2026-11-01T02:00, with or without offset"
+        ) from error
+    if microseconds < 0:
+        raise UsageError(f"a snapshot cannot be from before 1970: {text!r}")
+    return microseconds * 1000
