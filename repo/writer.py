@@ -277,8 +277,11 @@ class BlobWriter:
         self._store_index()
 
     def abandon(self) -> None:
-        """Stop after an interruption; what is complete is indexed, so the next run reuses it."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        """Stop after an interruption; what was submitted is indexed, so the next run reuses it.
+
+        What is on its way is bounded, a fraction of a second's work, so it is finished.
+        """
+        self._pool.shutdown(wait=True)
         if self._failure is None:
             self.finish()
 

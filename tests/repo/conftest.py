@@ -1,0 +1,82 @@
+"""Repositories in memory, with small blobs and packs so that little data makes many."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from snap.backends.memory import MemoryBackend
+from snap.repo.backup import BackupOptions, run_backup
+from snap.repo.config import Parameters
+from snap.repo.keys import MINIMUM_COST
+from snap.repo.progress import SilentReporter
+from snap.repo.repository import Repository, create_repository, open_repository
+from snap.repo.snapshot import Snapshot
+from snap.repo.source import Source
+
+PASSPHRASE = "correct horse"
+SMALL = Parameters(
+    pack_bytes=64 << 10, blob_min_bytes=1 << 10, blob_avg_bytes=4 << 10, blob_max_bytes=16 << 10
+)
+OPTIONS = BackupOptions(service="shop", hostname="host", username="user")
+
+
+class FakeClock:
+    """A clock that moves by a second with every look, and as far as a test says."""
+
+    def __init__(self) -> None:
+        self.now_ns = 1_790_000_000_000_000_000
+
+    def __call__(self) -> int:
+        self.now_ns += 1_000_000_000
+        return self.now_ns
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def backend(clock: FakeClock) -> MemoryBackend:
+    return MemoryBackend(clock=clock)
+
+
+@pytest.fixture
+def recovery_key(backend: MemoryBackend, clock: FakeClock) -> str:
+    _, recovery_key = create_repository(
+        backend, PASSPHRASE, label="first", cost=MINIMUM_COST, clock=clock, parameters=SMALL
+    )
+    return recovery_key
+
+
+Opener = Callable[..., Repository]
+
+
+@pytest.fixture
+def open_again(backend: MemoryBackend, recovery_key: str, clock: FakeClock) -> Iterator[Opener]:
+    """Open the repository; without ``cache_dir`` always with an empty cache."""
+    opened: list[Repository] = []
+
+    def opener(credential: str = recovery_key, cache_dir: Path | None = None) -> Repository:
+        # The recovery key is the default: it costs no Argon2.
+        repository = open_repository(backend, credential, cache_dir=cache_dir, clock=clock)
+        opened.append(repository)
+        return repository
+
+    yield opener
+    for repository in opened:
+        repository.close()
+
+
+@pytest.fixture
+def repository(open_again: Opener) -> Repository:
+    return open_again()
+
+
+def back_up(repository: Repository, *sources: Source, **changes: object) -> Snapshot:
+    """Run a backup with the usual options."""
+    from dataclasses import replace
+
+    options = replace(OPTIONS, **changes)  # type: ignore[arg-type] - names are checked by replace
+    return run_backup(repository, list(sources), options, SilentReporter())

@@ -1,0 +1,110 @@
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from snap.errors import SnapError
+from snap.repo.cache import Cache, is_metadata
+from snap.repo.ids import BlobId, Kind, ObjectId
+from snap.repo.pack import PackEntry, PackSummary
+
+INSTANCE = b"i" * 16
+INDEX = ObjectId(b"x" * 32)
+
+
+def blob(n: int) -> BlobId:
+    return BlobId(bytes([n]) * 32)
+
+
+def pack(n: int, *blobs: int) -> PackSummary:
+    entries = tuple(
+        PackEntry(blob(b), Kind.DATA, 1, 0, i, 100 * i, 90, 200) for i, b in enumerate(blobs)
+    )
+    return PackSummary(ObjectId(bytes([n]) * 32), 1, 1000, 1, entries)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "folder" / "cache.sqlite"
+
+
+def test_blobs_of_a_loaded_index_are_found_and_forgotten_with_it(path: Path) -> None:
+    cache = Cache(path, INSTANCE)
+    cache.add_index(INDEX, [pack(1, 10, 11), pack(2, 10)])
+    cache.add_index(INDEX, [pack(3, 12)])
+    assert cache.index_ids() == {INDEX}
+    assert cache.has_blob(blob(10))
+    assert not cache.has_blob(blob(12)), "an index is loaded once"
+    assert [place.pack_id[0] for place in cache.locate(blob(10))] == [1, 2]
+    assert [entry.id[0] for entry in cache.entries_of(pack(1).id)] == [10, 11]
+    assert cache.blob_totals() == {1: (2, 180, 400)}
+    assert [p.id[0] for p in cache.packs()] == [1, 2]
+    cache.drop_indexes([INDEX])
+    assert not cache.has_blob(blob(10))
+    assert cache.packs() == []
+    cache.close()
+
+
+def test_what_was_loaded_is_there_after_opening_again(path: Path) -> None:
+    first = Cache(path, INSTANCE)
+    first.add_index(INDEX, [pack(1, 10)])
+    first.put_metadata(blob(5), b"tree")
+    first.close()
+    second = Cache(path, INSTANCE)
+    assert second.has_blob(blob(10))
+    assert second.get_metadata(blob(5)) == b"tree"
+    assert not second.rebuilt
+    second.forget_metadata()
+    assert second.get_metadata(blob(5)) is None
+    second.close()
+
+
+@pytest.mark.parametrize(
+    "damage", ["garbage", "truncated", "other version", "other instance", "no tables"]
+)
+def test_a_cache_that_is_damaged_or_not_ours_is_begun_anew(path: Path, damage: str) -> None:
+    cache = Cache(path, INSTANCE)
+    cache.add_index(INDEX, [pack(n, *range(n, n + 50)) for n in range(100)])
+    cache.close()
+    instance = INSTANCE
+    if damage == "garbage":
+        path.write_bytes(b"not a database" * 1000)
+    elif damage == "truncated":
+        path.write_bytes(path.read_bytes()[:20_000])
+    elif damage == "other instance":
+        instance = b"o" * 16
+    else:
+        with sqlite3.connect(path) as db:
+            db.execute(
+                "pragma user_version=99" if damage == "other version" else "drop table facts"
+            )
+        db.close()
+    anew = Cache(path, instance)
+    assert anew.rebuilt
+    assert anew.index_ids() == set()
+    anew.add_index(INDEX, [pack(1, 10)])
+    assert anew.has_blob(blob(10))
+    anew.close()
+
+
+def test_damage_that_shows_only_later_also_begins_anew(path: Path) -> None:
+    cache = Cache(path, INSTANCE)
+    cache.add_index(INDEX, [pack(1, 10)])
+    with sqlite3.connect(path) as db:
+        db.execute("drop table blobs")
+    db.close()
+    assert not cache.has_blob(blob(10))
+    assert cache.rebuilt
+    cache.close()
+
+
+def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(SnapError, match="cache") as caught:
+        Cache(tmp_path / "file" / "cache.sqlite", INSTANCE)
+    assert "--no-cache" in caught.value.hint
+
+
+def test_only_metadata_blobs_are_kept() -> None:
+    assert is_metadata(Kind.TREE)
+    assert not is_metadata(Kind.DATA)

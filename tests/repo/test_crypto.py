@@ -1,0 +1,80 @@
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snap.repo.codec import DecodeError
+from snap.repo.crypto import (
+    DATA_PRIVATE_BYTES,
+    DATA_PUBLIC_BYTES,
+    SEALED_KEY_BYTES,
+    DataPrivateKey,
+    Keys,
+    associated_data,
+    seal,
+    unseal,
+)
+
+REPOSITORY = bytes(range(16))
+
+
+@pytest.fixture(scope="module")
+def private() -> DataPrivateKey:
+    return DataPrivateKey.generate()
+
+
+def test_keys_have_the_lengths_of_the_specification(private: DataPrivateKey) -> None:
+    assert len(private.raw) == DATA_PRIVATE_BYTES == 96
+    assert len(private.public().raw) == DATA_PUBLIC_BYTES == 1216
+
+
+def test_a_sealed_pack_key_opens_only_with_the_private_key_of_its_repository(
+    private: DataPrivateKey,
+) -> None:
+    sealed = private.public().seal_pack_key(b"k" * 32, REPOSITORY)
+    assert len(sealed) == SEALED_KEY_BYTES
+    assert private.open_pack_key(sealed, REPOSITORY) == b"k" * 32
+    with pytest.raises(DecodeError):
+        private.open_pack_key(sealed, bytes(16))
+    with pytest.raises(DecodeError):
+        DataPrivateKey.generate().open_pack_key(sealed, REPOSITORY)
+    for damaged in (sealed[:-1], sealed[:100] + b"x" + sealed[101:], b""):
+        with pytest.raises(DecodeError):
+            private.open_pack_key(damaged, REPOSITORY)
+
+
+@given(st.binary(max_size=100), st.integers(0, 2**32 - 1))
+def test_what_is_sealed_opens_with_the_same_data_only(plain: bytes, counter: int) -> None:
+    key, aad = os.urandom(32), associated_data(REPOSITORY, 1)
+    stored = seal(key, aad, plain, counter)
+    assert unseal(key, aad, stored, counter) == plain
+    for wrong in (
+        (key, associated_data(REPOSITORY, 2), stored, counter),
+        (key, associated_data(bytes(16), 1), stored, counter),
+        (key, associated_data(REPOSITORY, 1, b"i" * 32), stored, counter),
+        (bytes(32), aad, stored, counter),
+        (key, aad, stored, counter + 1),
+        (key, aad, stored[:-1], counter),
+    ):
+        with pytest.raises(DecodeError):
+            unseal(*wrong)
+
+
+def test_associated_data_has_54_bytes_in_the_order_of_the_specification() -> None:
+    aad = associated_data(REPOSITORY, 17, b"i" * 32)
+    assert aad == b"SNAP\x01\x11" + REPOSITORY + b"i" * 32
+    assert len(aad) == 54
+
+
+def test_blob_ids_depend_on_the_secret_and_the_kind(private: DataPrivateKey) -> None:
+    a = Keys(REPOSITORY, b"a" * 32, private.public(), private)
+    b = Keys(REPOSITORY, b"b" * 32, private.public(), private)
+    ids = {a.blob_id(1, b"x"), a.blob_id(2, b"x"), b.blob_id(1, b"x"), a.blob_id(1, b"y")}
+    assert len(ids) == 4
+
+
+def test_the_chunker_seed_is_one_that_the_chunker_takes(private: DataPrivateKey) -> None:
+    for n in range(64):
+        seed = Keys(REPOSITORY, bytes([n]) * 32, private.public(), None).chunker_seed
+        assert 1 <= seed < 2**63

@@ -1,0 +1,74 @@
+import os
+
+import pytest
+
+from snap.backends.memory import MemoryBackend
+from snap.repo.clock import MINUTE_NS
+from snap.repo.ids import ObjectId
+from snap.repo.lease import (
+    Lease,
+    LeaseState,
+    Owner,
+    RepositoryLocked,
+    is_dead,
+    list_leases,
+)
+from snap.repo.repository import Repository
+
+from .conftest import FakeClock
+
+OWNER = Owner("backup", "host", os.getpid())
+
+
+@pytest.fixture
+def lease(repository: Repository, backend: MemoryBackend, clock: FakeClock) -> Lease:
+    return Lease(backend, repository.keys, OWNER, clock)
+
+
+def test_a_lease_is_there_while_it_is_held(
+    lease: Lease, repository: Repository, backend: MemoryBackend
+) -> None:
+    with lease:
+        (state,) = list_leases(backend, repository.keys)
+        assert (state.id, state.owner, state.name) == (lease.id, OWNER, lease.name)
+        lease.confirm()
+    assert list_leases(backend, repository.keys) == []
+
+
+def test_a_lease_that_others_removed_does_not_confirm(lease: Lease, backend: MemoryBackend) -> None:
+    with lease:
+        backend.delete(lease.name)
+        with pytest.raises(RepositoryLocked) as caught:
+            lease.confirm()
+        assert caught.value.exit_code == 11
+
+
+def test_a_lease_that_was_not_renewed_in_time_does_not_confirm(
+    lease: Lease, clock: FakeClock
+) -> None:
+    with lease:
+        clock.now_ns += 31 * MINUTE_NS
+        with pytest.raises(RepositoryLocked, match="paused"):
+            lease.confirm()
+
+
+def test_a_lease_that_cannot_be_read_has_no_owner_and_dies_of_age(
+    lease: Lease, repository: Repository, backend: MemoryBackend, clock: FakeClock
+) -> None:
+    with lease:
+        backend.put(lease.name, b"garbage")
+        (state,) = list_leases(backend, repository.keys)
+        assert state.owner is None
+        assert not is_dead(state, clock(), "host")
+        assert is_dead(state, clock() + 31 * MINUTE_NS, "host")
+
+
+def test_a_process_of_this_host_that_is_gone_is_dead_at_once() -> None:
+    def state(hostname: str, pid: int) -> LeaseState:
+        return LeaseState(ObjectId(b"i" * 32), Owner("b", hostname, pid), 1000)
+
+    gone = 2**22 + 1
+    assert is_dead(state("host", gone), 1000, "host")
+    assert not is_dead(state("elsewhere", gone), 1000, "host")
+    assert not is_dead(state("host", os.getpid()), 1000, "host")
+    assert not is_dead(state("host", 1), 1000, "host")
