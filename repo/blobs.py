@@ -42,7 +42,8 @@ class BlobReader:
         self._lock = threading.Lock()
         self._headers: OrderedDict[ObjectId, PackHeader] = OrderedDict()
         self._pack_keys: OrderedDict[tuple[ObjectId, int], bytes] = OrderedDict()
-        self._reloaded = False
+        self._rebuilding = threading.Lock()
+        self._rebuilds = 0
 
     def read(self, id_: BlobId, kind: Kind) -> bytes:
         """Return a blob's plaintext, checked against its id.
@@ -70,10 +71,11 @@ class BlobReader:
         return plain
 
     def _fetch(self, id_: BlobId, kind: Kind) -> bytes:
+        rebuilds = self._rebuilds
         locations = self._cache.locate(id_)
         failures: list[SnapError] = []
         plain = self._try_locations(locations, kind, failures)
-        if plain is None and self._rebuild_cache_once():
+        if plain is None and self._rebuild_cache_once(rebuilds):
             again = [place for place in self._cache.locate(id_) if place not in locations]
             locations += again
             plain = self._try_locations(again, kind, failures)
@@ -143,14 +145,17 @@ class BlobReader:
             _keep(self._headers, pack_id, header)
         return header
 
-    def _rebuild_cache_once(self) -> bool:
-        with self._lock:
-            if self._reloaded:
-                return False
-            self._reloaded = True
-        self._cache.clear()
-        self._load_index()
-        return True
+    def _rebuild_cache_once(self, rebuilds_seen: int) -> bool:
+        """Return whether the cache was rebuilt since ``rebuilds_seen``, by us or another thread.
+
+        Others find nothing in the cache while it is rebuilt; they come here, wait, look again.
+        """
+        with self._rebuilding:
+            if self._rebuilds == 0:
+                self._cache.clear()
+                self._load_index()
+                self._rebuilds += 1
+            return self._rebuilds != rebuilds_seen
 
 
 def _keep(store: OrderedDict[_K, _V], key: _K, value: _V) -> None:

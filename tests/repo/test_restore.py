@@ -121,7 +121,7 @@ def test_a_damaged_tree_restores_nothing_and_leaves_the_target_as_it_was(
     for stat in list(backend.list("meta/")):
         backend.delete(stat.name)
     target = MemoryTarget()
-    with pytest.raises(IntegrityError, match="meta/.*missing"):
+    with pytest.raises(IntegrityError, match=r"meta/.*missing"):
         run_restore(open_again(), snapshot, "data", (), target, reporter=SilentReporter())
     assert target.aborted
     assert target.files == {}
