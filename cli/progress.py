@@ -256,10 +256,11 @@ class BarReporter(_CountingReporter):
             amount=f"{shown_size(self._done)}  {shown_size(int(self._rate))}/s",
             left="" if left is None else f"{shown_duration(left)} left",
             item="" if item == self._task else item,
+            refresh=True,
         )
 
     def _show_end(self) -> None:
-        self._progress.update(self._bar, visible=False)
+        self._progress.update(self._bar, visible=False, refresh=True)
         amount = f"{shown_size(self._done)} in {shown_duration(self._seconds)}"
         self._print(f"{self._verb} {shown(self._task)}: {amount}")
 

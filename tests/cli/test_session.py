@@ -1,0 +1,93 @@
+from pathlib import Path
+
+import pytest
+
+from snap.cli.session import filter_snapshots, split_selector
+from snap.errors import UsageError
+from snap.repo.snapshot import Snapshot
+
+from .conftest import Snap, flip_last_byte
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("latest", ("latest", "")),
+        ("latest:", ("latest", "")),
+        ("1a2b:events.db", ("1a2b", "events.db")),
+        ("1a2b:dir/a:b", ("1a2b", "dir/a:b")),
+        ("@2026-11-01", ("@2026-11-01", "")),
+        ("@2026-11-01:c/p", ("@2026-11-01", "c/p")),
+        ("@2026-11-01T02:00", ("@2026-11-01T02:00", "")),
+        ("@2026-11-01T02:00:c", ("@2026-11-01T02:00", "c")),
+        ("@2026-11-01T02:00:30.5+01:00:c", ("@2026-11-01T02:00:30.5+01:00", "c")),
+        ("@2026-11-01T02:00Z:c", ("@2026-11-01T02:00Z", "c")),
+        ("@nonsense:c", ("@nonsense", "c")),
+        ("1a:line\nbreak", ("1a", "line\nbreak")),
+    ],
+)
+def test_a_selector_is_parted_from_what_is_in_the_snapshot(
+    text: str, expected: tuple[str, str]
+) -> None:
+    assert split_selector(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", ":path"])
+def test_a_selector_must_name_a_snapshot(text: str) -> None:
+    with pytest.raises(UsageError, match="no snapshot in"):
+        split_selector(text)
+
+
+def test_filters_must_all_fit() -> None:
+    def made(service: str, host: str, *tags: str) -> Snapshot:
+        return Snapshot(0, service, host, "", "", "success", (), tags=tags)
+
+    a, b, c = made("s", "h", "x", "y"), made("s", "h", "x"), made("t", "g")
+    everything = [a, b, c]
+    assert filter_snapshots(everything, service=None, host=None, tags=()) == everything
+    assert filter_snapshots(everything, service="s", host=None, tags=()) == [a, b]
+    assert filter_snapshots(everything, service=None, host="g", tags=()) == [c]
+    assert filter_snapshots(everything, service=None, host=None, tags=("x", "y")) == [a]
+    assert filter_snapshots(everything, service="t", host="h", tags=()) == []
+
+
+def test_a_damaged_snapshot_is_warned_of_and_the_others_are_used(
+    two_snapshots: tuple[Snap, str, str], clean: Path
+) -> None:
+    snap, _, second = two_snapshots
+    flip_last_byte(clean / "repo" / "snapshots" / second)
+    result = snap.ok("ls", "latest")
+    assert f"snap: warning: snapshots/{second}: damaged" in result.err
+    assert "folder/sub/b.bin" in result.out.splitlines()
+
+
+def test_the_cache_is_kept_where_it_is_said(initialized: Snap, clean: Path) -> None:
+    initialized.ok("snapshots")
+    assert list((clean / "home" / ".cache" / "snap").glob("*.sqlite"))
+    initialized.ok("snapshots", "--cache-dir", "elsewhere")
+    assert list((clean / "elsewhere").glob("*.sqlite"))
+
+
+def test_without_a_cache_nothing_is_left_behind(initialized: Snap, clean: Path) -> None:
+    initialized.ok("snapshots", "--no-cache", "--cache-dir", "elsewhere")
+    assert not (clean / "elsewhere").exists()
+    assert not (clean / "home").exists()
+
+
+def test_a_damaged_cache_is_said_and_costs_nothing(
+    two_snapshots: tuple[Snap, str, str], clean: Path
+) -> None:
+    snap, _, _ = two_snapshots
+    cache = next((clean / "home" / ".cache" / "snap").glob("*.sqlite"))
+    for extra in cache.parent.glob(f"{cache.name}-*"):
+        extra.unlink()
+    cache.write_bytes(b"this is no database" * 1000)
+    result = snap.ok("ls", "latest")
+    assert "snap: warning: the local cache" in result.err
+    assert "folder/new.txt" in result.out.splitlines()
+    assert snap.ok("ls", "latest").err == ""
+
+
+def test_an_unknown_kind_of_place_is_a_usage_error(snap: Snap) -> None:
+    result = snap("snapshots", "--repo", "s3://bucket/x")
+    assert result.code == 2
