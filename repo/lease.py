@@ -175,10 +175,11 @@ def is_dead(state: LeaseState, store_now_ns: int, hostname: str) -> bool:
         return True
     if state.owner is None or state.owner.hostname != hostname:
         return False
-    return not _process_exists(state.owner.pid)
+    return not process_exists(state.owner.pid)
 
 
-def _process_exists(pid: int) -> bool:
+def process_exists(pid: int) -> bool:
+    """Return whether a process of this number runs on this host."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

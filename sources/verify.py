@@ -1,0 +1,48 @@
+"""Proving that what was restored is what was backed up, by the numbers recorded at the time."""
+
+import os
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from snap.errors import IntegrityError, SourceError
+
+from .sqlite import examine
+
+
+def verify_component(kind: str, folder: Path, statistics: Mapping[str, Any]) -> list[str]:
+    """Prove a restored component; return what was proven, nothing for kinds without a proof.
+
+    Raises:
+        IntegrityError: it does not pass, or differs from what was recorded.
+    """
+    if kind != "sqlite":
+        return []
+    return _verify_sqlite(folder, statistics)
+
+
+def _verify_sqlite(folder: Path, statistics: Mapping[str, Any]) -> list[str]:
+    files = [entry.path for entry in os.scandir(folder) if entry.is_file(follow_symlinks=False)]
+    if len(files) != 1:
+        raise IntegrityError(
+            f"{folder} holds {len(files)} files instead of one database",
+            "restore into an empty folder",
+        )
+    path = Path(files[0])
+    try:
+        found = examine(path).statistics
+    except (SourceError, sqlite3.Error) as error:
+        raise IntegrityError(f"{path}: {error}", "restore an earlier snapshot") from error
+    for key in ("page_size", "page_count", "user_version", "application_id", "encoding", "tables"):
+        if key in statistics and found.get(key) != statistics[key]:
+            raise IntegrityError(
+                f"{path}: {key} is {found.get(key)!r}, recorded was {statistics[key]!r}",
+                "restore an earlier snapshot",
+            )
+    tables = found["tables"]
+    rows = sum(tables.values())
+    return [
+        "integrity check ok",
+        f"{len(tables)} tables with {rows} rows, as recorded at the backup",
+    ]
