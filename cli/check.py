@@ -44,7 +44,7 @@ def command(settings: Settings, *, read_data: bool, read_data_subset: str | None
         fraction = parse_share(read_data_subset)
     with (
         open_session(settings) as repository,
-        open_reporter(settings, "checking") as reporter,
+        open_reporter(settings, "") as reporter,
     ):
         report = run_check(repository, read_fraction=fraction, reporter=reporter)
     if settings.json:

@@ -44,7 +44,7 @@ class _Totals:
 @click.argument("new", metavar="B")
 @click.pass_obj
 def command(settings: Settings, *, old: str, new: str) -> int:
-    """Show what changed from snapshot A to snapshot B.
+    """Show what changed between two snapshots, from A to B.
 
     Signs: + added, - removed, M content changed, T of another type now, U only mode, owner, time
     or attributes changed.

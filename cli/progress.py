@@ -55,7 +55,7 @@ def open_reporter(
 
     Args:
         settings: Whether output is quiet, or for programs.
-        verb: What is being done, ``backing up``.
+        verb: What is being done to each task, ``backing up``; empty where the task says it.
         expected_bytes: By task, what it will probably come to where its total is not known:
             what it was the last time. Only the time left is made of it.
     """
@@ -175,11 +175,11 @@ class LineReporter(_CountingReporter):
         self._print(f"{shown_size(self._done)}, {shown_size(int(self._rate))}/s{tail}")
 
     def _show_end(self) -> None:
-        if self._interval is not None:
+        if self._interval is not None and self._done:
             self._print(f"{shown_size(self._done)} in {shown_duration(self._seconds)}")
 
     def _print(self, text: str) -> None:
-        print(f"{self._verb} {shown(self._task)}: {text}", file=sys.stderr)
+        print(f"{_title(self._verb, self._task)}: {text}", file=sys.stderr)
 
 
 class JsonReporter(_CountingReporter):
@@ -252,7 +252,7 @@ class BarReporter(_CountingReporter):
         self._progress.update(
             self._bar,
             completed=self._done,
-            task=f"{self._verb} {shown(self._task)}",
+            task=_title(self._verb, self._task),
             amount=f"{shown_size(self._done)}  {shown_size(int(self._rate))}/s",
             left="" if left is None else f"{shown_duration(left)} left",
             item="" if item == self._task else item,
@@ -261,8 +261,9 @@ class BarReporter(_CountingReporter):
 
     def _show_end(self) -> None:
         self._progress.update(self._bar, visible=False, refresh=True)
-        amount = f"{shown_size(self._done)} in {shown_duration(self._seconds)}"
-        self._print(f"{self._verb} {shown(self._task)}: {amount}")
+        if self._done:
+            amount = f"{shown_size(self._done)} in {shown_duration(self._seconds)}"
+            self._print(f"{_title(self._verb, self._task)}: {amount}")
 
     def _show_warning(self, message: str) -> None:
         self._print(f"snap: warning: {shown(message)}")
@@ -270,6 +271,10 @@ class BarReporter(_CountingReporter):
     def _print(self, line: str) -> None:
         """Print above the bar."""
         self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _title(verb: str, task: str) -> str:
+    return f"{verb} {shown(task)}" if verb else shown(task)
 
 
 def _bar() -> "Progress":

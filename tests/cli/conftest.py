@@ -117,6 +117,7 @@ def database(clean: Path) -> Path:
             "insert into events (what) values (?)", [(f"event {i}",) for i in range(500)]
         )
     connection.close()
+    path.chmod(0o644)
     return path
 
 

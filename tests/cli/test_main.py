@@ -15,17 +15,27 @@ from .conftest import PASSWORD, Snap, flip_last_byte, stored
 HEAVY = ("rich", "cryptography", "zstandard", "blake3", "msgpack", "snap.repo", "snap.sources")
 
 
+# A job in the background of a script has Ctrl-C ignored, and so would what it starts.
+PROGRAM = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from snap.cli.main import main
+main()
+"""
+
+
 def _process(
     *arguments: str | Path, cwd: Path, stdout: int = subprocess.PIPE
 ) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
-        [sys.executable, "-m", "snap", *arguments],
+        [sys.executable, "-c", PROGRAM, *arguments],
         cwd=cwd,
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=subprocess.PIPE,
         start_new_session=True,
         check=False,
+        timeout=60,
     )
 
 
@@ -143,7 +153,7 @@ def test_global_options_are_taken_before_and_after_the_command(
     monkeypatch.delenv("SNAP_REPOSITORY")
     assert initialized("--repo", "repo", "--json", "snapshots").json == []
     assert initialized("snapshots", "--repo", "repo", "--json").json == []
-    assert initialized("key", "--repo", "repo", "list", "--json").json[0]["kind"] == "passphrase"
+    assert len(initialized("key", "--repo", "repo", "list", "--json").json) == 2
 
 
 def test_a_global_option_after_the_command_wins(initialized: Snap) -> None:
@@ -249,7 +259,7 @@ def test_exit_code_130_when_interrupted_and_the_next_backup_works(
         "--name",
         "x",
         "--command",
-        f"echo begun; kill -{signal} $PPID; exec sleep 600",
+        f"echo begun; kill -{signal} $PPID; exec sleep 50",
         cwd=clean,
     )
     assert done.returncode == 130

@@ -2,6 +2,7 @@ import io
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -81,11 +82,12 @@ def test_two_variables_at_once_are_refused() -> None:
 
 def test_without_a_terminal_nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    for ask in (
+    asking: list[Callable[[], str]] = [
         lambda: read_password(Settings()),
         lambda: choose_password(Settings()),
         lambda: choose_new_password(None),
-    ):
+    ]
+    for ask in asking:
         with pytest.raises(UsageError, match="there is no terminal to ask at"):
             ask()
 

@@ -96,6 +96,16 @@ def test_lines_come_every_ten_seconds_and_at_the_end(capsys: pytest.CaptureFixtu
     ]
 
 
+def test_a_task_in_which_nothing_was_done_has_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    reporter = LineReporter("", {}, interval_seconds=10, ticks=Ticks())
+    reporter.start("reading packs", 0)
+    reporter.finish()
+    reporter.start("reading packs", 0)
+    reporter.advance(1024)
+    reporter.finish()
+    assert capsys.readouterr().err == "reading packs: 1.0 KiB in 0.0 s\n"
+
+
 def test_quiet_reporters_show_warnings_only(capsys: pytest.CaptureFixture[str]) -> None:
     ticks = Ticks()
     reporters: list[ShownReporter] = [

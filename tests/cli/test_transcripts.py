@@ -17,9 +17,11 @@ import pytest
 from .conftest import Result, Snap
 
 TRANSCRIPTS = sorted((Path(__file__).parent / "transcripts").glob("*.txt"))
+UPDATE = "SNAP_UPDATE_TRANSCRIPTS" in os.environ
 
 _MASKS = [
     (re.compile(r"\b[0-9A-Z]{4,}(-[0-9A-Z]{4,}){4,}\b"), "<recovery key>"),
+    (re.compile(r"\b((?:data|meta)/)[0-9a-f]{2}/[0-9a-f]{64}\b"), r"\1<id>"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "<id>"),
     (re.compile(r"\b[0-9a-f]{32}\b"), "<repository>"),
     (re.compile(r"\b(?=[a-f]*[0-9])[0-9a-f]{8}\b"), "<short id>"),
@@ -28,6 +30,8 @@ _MASKS = [
     (re.compile(r'("\w*seconds\w*"): [\d.]+'), r"\1: <duration>"),
     (re.compile(r'("bytes_(?:stored|new|per_second)"): \d+'), r"\1: <bytes>"),
     (re.compile(r"\b[\d.]+ (B|KiB|MiB)\b"), "<size>"),
+    (re.compile(r"\d+ packs, \d+ blobs"), "<count> packs, <count> blobs"),
+    (re.compile(r"^( *[-dl][-rwx]{9}) \S+ \S+", re.MULTILINE), r"\1 <owner>"),
     (re.compile(r" {2,}"), "  "),
 ]
 
@@ -66,7 +70,7 @@ def test_the_conversation_goes_as_written(
         place.chmod(0o755)
     expected = path.read_text()
     played = "\n".join(_played(expected, snap, clean)) + "\n"
-    if os.environ.get("SNAP_UPDATE_TRANSCRIPTS"):
+    if UPDATE:
         path.write_text(played)
     assert played == expected
 
