@@ -186,7 +186,7 @@ def _summary(snapshot: Snapshot, *, dry_run: bool) -> dict[str, Any]:
 
 def _print_for_people(snapshot: Snapshot, settings: Settings, *, dry_run: bool) -> None:
     print_table(
-        ("component", "kind", "status", ">files", ">processed", ">new", ">stored"),
+        ("~component", "kind", "status", ">files", ">processed", ">new", ">stored"),
         [_row(c) for c in snapshot.components],
     )
     if settings.verbosity:

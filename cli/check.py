@@ -71,7 +71,7 @@ def _print_summary(report: CheckReport) -> None:
 
 def _print_for_people(report: CheckReport, settings: Settings) -> None:
     if report.errors:
-        print_table(("object", "problem"), [(e.object, e.problem) for e in report.errors])
+        print_table(("object", "~problem"), [(e.object, e.problem) for e in report.errors])
         print()
     if not settings.quiet:
         for hint in report.hints:

@@ -8,7 +8,7 @@ import click
 
 from snap.errors import SnapError, UsageError
 
-from .output import shown
+from .output import shown, storable
 
 OK = 0
 FAILED = 1
@@ -61,7 +61,12 @@ def _words_of(error: BaseException) -> tuple[str, str, int]:
 def print_error(message: str, hint: str = "", *, code: int, as_json: bool) -> None:
     """Print an error on standard error: two lines for people, or one JSON object."""
     if as_json:
-        fields = {"message_type": "error", "code": code, "message": message, "hint": hint}
+        fields = {
+            "message_type": "error",
+            "code": code,
+            "message": storable(message),
+            "hint": storable(hint),
+        }
         print(json.dumps(fields), file=sys.stderr)
         return
     print(f"snap: error: {shown(message)}", file=sys.stderr)

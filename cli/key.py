@@ -41,7 +41,7 @@ def list_keys(settings: Settings) -> int:
         print_json([{**_record(slot), "current": slot.id == current} for slot in slots])
         return 0
     print_table(
-        ("", "id", "kind", "capability", "label", "created"),
+        ("", "id", "kind", "capability", "~label", "created"),
         [
             (
                 "*" if slot.id == current else "",

@@ -84,6 +84,7 @@ def _wants_json(arguments: Sequence[str]) -> bool:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the process: carry out one call and exit."""
     signal.signal(signal.SIGTERM, _interrupt)
+    _replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character gets an escape, not an error.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # real streams
@@ -91,6 +92,16 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         _flush_or_drop(stream)
     sys.exit(code)
+
+
+def _replace_closed_streams() -> None:
+    """Put an empty stream where the caller closed one, which Python shows as None."""
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115 - as long as the process
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as above
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as above
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _WIDE = 4096
+_FOLDED = 12
+"""Characters below which a folded column is no longer readable."""
 
 
 def shown(text: str | bytes) -> str:
@@ -80,6 +82,11 @@ def raw_name_fields(name: str, raw: bytes) -> dict[str, str]:
         }
 
 
+def storable(text: str) -> str:
+    """Return text that is valid Unicode: bytes of a name that are not UTF-8 become escapes."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def print_line(text: str) -> None:
     """Print a line of a result for people."""
     print(shown(text))
@@ -93,34 +100,36 @@ def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
 def print_warning(message: str, *, as_json: bool) -> None:
     """Print, on standard error, what the user should know."""
     if as_json:
-        line = json.dumps({"message_type": "warning", "message": message})
+        line = json.dumps({"message_type": "warning", "message": storable(message)})
     else:
         line = f"snap: warning: {shown(message)}"
     print(line, file=sys.stderr)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table. A column whose title begins with ``>`` is aligned to the right.
+    """Print a table.
 
-    On a terminal it fits the width; elsewhere no cell is ever cut or wrapped.
+    A column whose title begins with ``>`` is aligned to the right; one whose title begins with
+    ``~`` is folded where the table is wider than the terminal. Elsewhere, and where folding does
+    not help, no cell is cut or folded.
     """
     from rich.console import Console  # noqa: PLC0415 - rich costs 60 ms that most calls need not pay
     from rich.table import Table  # noqa: PLC0415 - as above
     from rich.text import Text  # noqa: PLC0415 - as above
 
+    cells = [[shown(cell) for cell in row] for row in rows]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in columns:
-        right = title.startswith(">")
         table.add_column(
-            Text(title.removeprefix(">")),
-            justify="right" if right else "left",
+            Text(title.lstrip(">~")),
+            justify="right" if title.startswith(">") else "left",
             overflow="fold",
-            no_wrap=right,
+            no_wrap=not title.startswith("~"),
         )
-    for row in rows:
-        table.add_row(*(Text(shown(cell)) for cell in row))
+    for row in cells:
+        table.add_row(*(Text(cell) for cell in row))
     console = Console(highlight=False, markup=False, emoji=False)
-    if console.is_terminal:
+    if console.is_terminal and _least_width(columns, cells) <= console.width:
         console.print(table)
         return
     console = Console(width=_WIDE, highlight=False, markup=False, emoji=False, no_color=True)
@@ -128,3 +137,14 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         console.print(table)
     for line in captured.get().splitlines():
         print(line.rstrip())
+
+
+def _least_width(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Return how many columns of a terminal a table needs with all folding that is sensible."""
+    from rich.cells import cell_len  # noqa: PLC0415 - as above
+
+    width = 2 * (len(columns) - 1)
+    for number, title in enumerate(columns):
+        natural = max(cell_len(text) for text in (title, *(row[number] for row in rows)))
+        width += min(natural, _FOLDED) if title.startswith("~") else natural
+    return width

@@ -211,14 +211,14 @@ def _summary(snapshot: Snapshot, outcomes: list[_Outcome], root: Path) -> dict[s
     return {
         "message_type": "summary",
         "snapshot_id": snapshot.id.hex(),
-        "target": os.fspath(root),
+        **raw_name_fields("target", os.fsencode(root)),
         "ok": all(o.exit_code == OK for o in outcomes),
         "components": [
             {
                 "name": o.component.name,
                 "kind": o.component.kind,
                 "status": o.status,
-                "target": os.fspath(o.target),
+                **raw_name_fields("target", os.fsencode(o.target)),
                 "files": o.result.files,
                 "bytes": o.result.bytes,
                 "proofs": o.proofs,
@@ -274,12 +274,12 @@ def _print_plan(
                 "message_type": "summary",
                 "dry_run": True,
                 "snapshot_id": snapshot.id.hex(),
-                "target": os.fspath(root),
+                **raw_name_fields("target", os.fsencode(root)),
                 "components": [
                     {
                         "name": p.component.name,
                         "kind": p.component.kind,
-                        "target": os.fspath(root / p.component.name),
+                        **raw_name_fields("target", os.fsencode(root / p.component.name)),
                         "files": p.files,
                         "bytes": p.bytes,
                     }

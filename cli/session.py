@@ -56,8 +56,10 @@ def open_session(settings: Settings) -> Iterator[Repository]:
         raise
     with repository:
         _print_warnings(repository, settings)
-        yield repository
-        _print_warnings(repository, settings)
+        try:
+            yield repository
+        finally:
+            _print_warnings(repository, settings)
 
 
 def _require_repository(backend: Backend) -> None:

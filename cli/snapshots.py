@@ -49,7 +49,7 @@ def command(
 def _print_for_people(snapshots: list[Snapshot], settings: Settings) -> None:
     if snapshots:
         print_table(
-            ("id", "time", "service", "host", "status", "tags", "components", ">size"),
+            ("id", "time", "~service", "~host", "status", "~tags", "~components", ">size"),
             [_row(s) for s in snapshots],
         )
     if not settings.quiet:

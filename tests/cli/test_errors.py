@@ -76,3 +76,10 @@ def test_an_error_of_the_system_names_the_file_where_there_is_one() -> None:
 )
 def test_the_worst_code_counts(codes: list[int], expected: int) -> None:
     assert worst(codes) == expected
+
+
+def test_json_errors_are_valid_unicode_whatever_a_name_holds(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_error("a\udcff", code=1, as_json=True)
+    assert json.loads(capsys.readouterr().err)["message"] == "a\\xff"

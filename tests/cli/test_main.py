@@ -288,3 +288,28 @@ def test_a_full_output_is_an_error(two_snapshots: tuple[Snap, str, str], clean: 
         done = _process("ls", "latest", cwd=clean, stdout=full.fileno())
     assert done.returncode == 1
     assert done.stderr == b"snap: error: no space left on device\n"
+
+
+def test_closed_streams_are_no_bug(two_snapshots: tuple[Snap, str, str], clean: Path) -> None:
+    call = [sys.executable, "-m", "snap", "ls", "latest"]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&- >&-', "sh", *call],
+        cwd=clean,
+        stderr=subprocess.PIPE,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_closed_standard_input_holds_nothing(initialized: Snap, clean: Path) -> None:
+    call = [sys.executable, "-m", "snap", "backup", "--stdin", "--name", "x"]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&-', "sh", *call],
+        cwd=clean,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert b"Traceback" not in done.stderr

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -114,9 +115,10 @@ def test_a_table_is_never_cut_or_folded_where_there_is_no_terminal(
     assert not any(line.endswith(" ") for line in lines)
 
 
-def test_a_table_fits_a_terminal() -> None:
+def _at_a_terminal(columns: tuple[str, ...], *row: str) -> list[str]:
+    """Return the lines that a terminal of 60 columns gets, without colours."""
     terminal, process_end = os.openpty()
-    program = "from snap.cli.output import print_table; print_table(('name',), [('x' * 300,)])"
+    program = f"from snap.cli.output import print_table; print_table({columns!r}, [{row!r}])"
     subprocess.run(
         [sys.executable, "-c", program],
         stdout=process_end,
@@ -124,7 +126,19 @@ def test_a_table_fits_a_terminal() -> None:
         check=True,
     )
     os.close(process_end)
-    shown_lines = os.read(terminal, 10_000).decode().splitlines()
+    text = os.read(terminal, 10_000).decode()
     os.close(terminal)
-    assert sum(line.count("x") for line in shown_lines) == 300
-    assert max(line.count("x") for line in shown_lines) == 60
+    return [re.sub(r"\x1b\[\d*m", "", line).rstrip() for line in text.splitlines()]
+
+
+def test_a_table_fits_a_terminal_by_folding_what_may_be_folded() -> None:
+    lines = _at_a_terminal(("id", "~components", ">size"), "12345678", "x" * 100, "572.2 MiB")
+    assert max(len(line) for line in lines) <= 60
+    assert lines[1].startswith("12345678  xxx")
+    assert lines[1].endswith("xx  572.2 MiB")
+    assert sum(line.count("x") for line in lines) == 100
+
+
+def test_a_table_that_cannot_fit_is_not_cut() -> None:
+    lines = _at_a_terminal(("object", "~problem"), "y" * 64, "damaged beyond all recognition")
+    assert lines[1] == "y" * 64 + "  damaged beyond all recognition"

@@ -41,6 +41,15 @@ def test_json_says_what_was_restored_and_proven(
     assert all(c["status"] == "success" and c["error"] == "" for c in components.values())
 
 
+def test_a_target_whose_name_is_not_utf8_is_exact_in_json(
+    two_snapshots: tuple[Snap, str, str], clean: Path
+) -> None:
+    snap, _, _ = two_snapshots
+    summary = snap.ok("restore", "latest", "--target", "out\udcff", "--json").summary
+    assert (summary["target"], summary["target_b64"]) == ("out\\xff", "b3V0/w==")
+    assert (clean / "out\udcff" / "folder" / "new.txt").exists()
+
+
 def test_a_part_keeps_its_place(two_snapshots: tuple[Snap, str, str], clean: Path) -> None:
     snap, first, _ = two_snapshots
     snap.ok("restore", f"{first}:folder/sub/b.bin", "--target", "out")
