@@ -5,8 +5,10 @@ so no more than `Consistency.CRASH` is recorded.
 """
 
 import contextlib
+import fcntl
 import io
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -22,6 +24,8 @@ from snap.repo.source import Attributes, Consistency, Entry, NodeType, ViewRepor
 _STDERR_TAIL_BYTES = 4096
 _GRACE_SECONDS = 5.0
 _FILE_MODE = 0o600
+_PIPE_BYTES = 1 << 20
+_NOTICE_MILLISECONDS = 200
 
 
 class _PipeReader:
@@ -30,6 +34,10 @@ class _PipeReader:
     def __init__(self, stream: BinaryIO | IO[bytes]) -> None:
         self._stream = stream
         self.bytes_read = 0
+        self._poll = select.poll()
+        self._descriptor = _descriptor_of(stream)
+        if self._descriptor is not None:
+            self._poll.register(self._descriptor, select.POLLIN)
 
     def __enter__(self) -> "_PipeReader":
         return self
@@ -41,7 +49,7 @@ class _PipeReader:
         # A pipe gives 64 KiB at a time; the chunker wants large pieces.
         parts, wanted = [], length
         while wanted:
-            part = self._stream.read(wanted)
+            part = self._read_some(wanted)
             if not part:
                 break
             parts.append(part)
@@ -50,11 +58,32 @@ class _PipeReader:
         self.bytes_read += len(data)
         return data
 
+    def _read_some(self, wanted: int) -> bytes:
+        if self._descriptor is None:
+            return self._stream.read(wanted)
+        # A signal that comes just before a read does not end it: without the time limit, a Ctrl-C
+        # would now and then be noticed only when the program prints something.
+        while not self._poll.poll(_NOTICE_MILLISECONDS):
+            pass
+        return os.read(self._descriptor, min(wanted, _PIPE_BYTES))
+
     def hole(self) -> int:
         return 0
 
     def is_changed(self) -> bool:
         return False
+
+
+def _descriptor_of(stream: BinaryIO | IO[bytes]) -> int | None:
+    """Return a stream's descriptor, None for a stream that has none."""
+    try:
+        descriptor = stream.fileno()
+    except (OSError, ValueError):
+        return None
+    with contextlib.suppress(OSError, AttributeError):
+        # Fewer, larger reads; refused for what is no pipe.
+        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    return descriptor
 
 
 def _only_entry(name: str, reader: _PipeReader, now_ns: int) -> Entry:
@@ -88,6 +117,7 @@ class CommandSource:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
+                bufsize=0,
                 start_new_session=True,
             )
         except OSError as error:
@@ -119,7 +149,7 @@ class _CommandView:
         self._clock = clock
         self._started_ns = clock()
         self._reader = _PipeReader(process.stdout)
-        self._stderr = cast(io.BufferedReader, process.stderr)
+        self._stderr = cast(io.FileIO, process.stderr)
         self._tail = b""
         self._drain = threading.Thread(target=self._keep_tail, daemon=True)
         self._drain.start()
@@ -169,7 +199,7 @@ class _CommandView:
 
     def _keep_tail(self) -> None:
         with contextlib.suppress(ValueError, OSError):
-            while part := self._stderr.read1(_STDERR_TAIL_BYTES):
+            while part := self._stderr.read(_STDERR_TAIL_BYTES):
                 self._tail = (self._tail + part)[-_STDERR_TAIL_BYTES:]
 
 

@@ -296,9 +296,9 @@ def _compare(descriptor: int, written: list[tuple[int, int, bytes]], path: bytes
     Raises:
         TargetError: the file does not hold it.
     """
-    for offset, length, digest in written:
+    for start, length, digest in written:
         hasher = blake3.blake3()
-        end = offset + length
+        offset, end = start, start + length
         while offset < end:
             part = os.pread(descriptor, min(_REREAD_BYTES, end - offset), offset)
             if not part:

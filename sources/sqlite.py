@@ -289,7 +289,7 @@ class _SqliteView:
         if self._examination is None:
             raise SourceError(f"{self._path}: its check did not finish")
         statistics = dict(self._examination.statistics)
-        statistics["journal_mode"] = self._journal_mode
+        statistics |= {"file": self._path.name, "journal_mode": self._journal_mode}
         return ViewReport(
             consistency=Consistency.TRANSACTION,
             point_ns=self._point_ns,

@@ -1,6 +1,5 @@
 """Proving that what was restored is what was backed up, by the numbers recorded at the time."""
 
-import os
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,13 +22,9 @@ def verify_component(kind: str, folder: Path, statistics: Mapping[str, Any]) -> 
 
 
 def _verify_sqlite(folder: Path, statistics: Mapping[str, Any]) -> list[str]:
-    files = [entry.path for entry in os.scandir(folder) if entry.is_file(follow_symlinks=False)]
-    if len(files) != 1:
-        raise IntegrityError(
-            f"{folder} holds {len(files)} files instead of one database",
-            "restore into an empty folder",
-        )
-    path = Path(files[0])
+    path = folder / str(statistics.get("file", folder.name))
+    if not path.is_file():
+        raise IntegrityError(f"{path}: the restored database is not there")
     try:
         found = examine(path).statistics
     except (SourceError, sqlite3.Error) as error:
