@@ -1,5 +1,6 @@
 """``snap backup``: sources in, one snapshot out."""
 
+import os
 import socket
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from snap.repo.clock import system_clock
 from snap.repo.repository import Repository
 from snap.repo.snapshot import FAILED, SUCCESS, Component, Snapshot
 from snap.repo.source import Source
+from snap.repo.tree import is_plain_name
 from snap.sources.command import CommandSource, StdinSource
 from snap.sources.place import open_source
 
@@ -27,6 +29,9 @@ from .records import component_record, seconds
 from .session import open_session
 from .settings import Settings
 from .times import parse_time
+
+_NAME_LIMIT_BYTES = 255
+"""The longest name of a folder on the usual file systems."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,7 @@ def command(settings: Settings, /, **arguments: Any) -> int:
     SOURCE is KIND:PLACE (sqlite:events.db, files:folder) or a path, which means files.
     """
     request = _Request(**arguments)
+    _check_name(request.name)
     sources = _sources(request, settings)
     options = _options(request)
     with open_session(settings) as repository:
@@ -79,6 +85,18 @@ def command(settings: Settings, /, **arguments: Any) -> int:
             snapshot = run_backup(repository, sources, options, reporter)
     _print_result(snapshot, settings, dry_run=options.dry_run)
     return OK if snapshot.status == SUCCESS else INCOMPLETE
+
+
+def _check_name(name: str | None) -> None:
+    """Refuse a name that could not be a folder in which a restore puts the component."""
+    if name is None:
+        return
+    raw = os.fsencode(name)
+    if not is_plain_name(raw) or len(raw) > _NAME_LIMIT_BYTES:
+        raise UsageError(
+            f"not a name for a component: {name!r}",
+            f"a name has no slash, is neither '.' nor '..', and has at most {_NAME_LIMIT_BYTES} bytes",
+        )
 
 
 def _sources(request: _Request, settings: Settings) -> list[Source]:

@@ -7,6 +7,7 @@ import socket
 import click
 
 from snap.backends.location import open_backend
+from snap.errors import UsageError
 from snap.repo.keys import calibrate
 from snap.repo.repository import create_repository
 
@@ -19,9 +20,20 @@ from .settings import Settings
 DEFAULT_KDF_SECONDS = 0.5
 """Long enough to make guessing dear, short enough for a nightly job."""
 
+_LONGEST_KDF_SECONDS = 60
+
+
+def _check_seconds(ctx: click.Context, parameter: click.Parameter, value: float) -> float:
+    # Written so that "nan", which click takes for a number in any range, is refused as well.
+    if not 0 <= value <= _LONGEST_KDF_SECONDS:
+        raise UsageError(f"--kdf-seconds is from 0 to {_LONGEST_KDF_SECONDS}")
+    return value
+
+
 kdf_option = click.option(
     "--kdf-seconds",
-    type=click.FloatRange(0, 60),
+    type=float,
+    callback=_check_seconds,
     default=DEFAULT_KDF_SECONDS,
     show_default=True,
     help="How long unlocking should take on this machine; 0 is the minimum cost.",

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from snap.errors import SnapError
+from snap.errors import SnapError, UsageError
 from snap.repo.browse import require_tree, resolve_path, walk
 from snap.repo.repository import Repository
 from snap.repo.restore import RestoreResult, run_restore
@@ -69,6 +69,8 @@ def command(
     beginning, 'latest', or @2026-11-01[T02:00]: the last one not after it.
     """
     selector, place = split_selector(snapshot)
+    if not target:
+        raise UsageError("--target is empty", "name the folder to write into")
     root = Path(target)
     with open_session(settings) as repository:
         chosen = find_snapshot(repository, settings, selector)
@@ -86,7 +88,7 @@ def command(
 
 
 def _chosen_components(snapshot: Snapshot, place: str) -> tuple[list[Component], Place]:
-    if not place.strip("/"):
+    if not place:
         return list(snapshot.components), ()
     name, path = resolve_path(snapshot, place)
     return [require_tree(snapshot, name)], path

@@ -107,7 +107,7 @@ def split_selector(text: str) -> tuple[str, str]:
         raise UsageError(
             f"no snapshot in {text!r}", "write SNAP:COMPONENT/PATH; SNAP is an id or 'latest'"
         )
-    return match["selector"], match["path"] or ""
+    return match["selector"], (match["path"] or "").strip("/")
 
 
 def filter_snapshots(

@@ -81,7 +81,7 @@ def test_a_longer_unlocking_time_costs_more(snap: Snap) -> None:
     assert snap.ok("snapshots", "--json").json == []
 
 
-@pytest.mark.parametrize("seconds", ["-1", "61", "x"])
+@pytest.mark.parametrize("seconds", ["-1", "61", "x", "nan", "inf"])
 def test_an_unlocking_time_out_of_range_is_refused(snap: Snap, seconds: str) -> None:
     assert snap("init", "--kdf-seconds", seconds).code == 2
 

@@ -14,6 +14,8 @@ from .conftest import Snap, flip_last_byte
     [
         ("latest", ("latest", "")),
         ("latest:", ("latest", "")),
+        ("latest:/", ("latest", "")),
+        ("latest:/folder/", ("latest", "folder")),
         ("1a2b:events.db", ("1a2b", "events.db")),
         ("1a2b:dir/a:b", ("1a2b", "dir/a:b")),
         ("@2026-11-01", ("@2026-11-01", "")),
