@@ -95,7 +95,7 @@ def _check_name(name: str | None) -> None:
     if not is_plain_name(raw) or len(raw) > _NAME_LIMIT_BYTES:
         raise UsageError(
             f"not a name for a component: {name!r}",
-            f"a name has no slash, is neither '.' nor '..', and has at most {_NAME_LIMIT_BYTES} bytes",
+            f"a name has no slash, is not '.' or '..', and has at most {_NAME_LIMIT_BYTES} bytes",
         )
 
 
