@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from snap import __version__
-from snap.errors import SnapError, SourceError
+from snap.errors import SnapError, SourceError, UsageError
 
 from .adopt import adopt_interrupted
 from .chunker import Chunker
@@ -25,7 +25,7 @@ from .snapshot import (
     encode_snapshot,
 )
 from .source import Entry, NodeType, Source, View
-from .tree import Node
+from .tree import Node, is_plain_name
 from .tree_writer import PendingNode, TreeWriter
 from .writer import BlobWriter, WriterOptions
 
@@ -70,9 +70,7 @@ def run_backup(
         SnapError: the repository cannot be used or written.
         KeyboardInterrupt: interrupted; what was stored so far is indexed for the next run.
     """
-    names = [source.name for source in sources]
-    if len(set(names)) != len(names):
-        raise SnapError("two sources have the same name", "give each its own with --name")
+    _check_names([printable(source.name) for source in sources])
     owner = Owner("backup", options.hostname, os.getpid())
     if options.dry_run:
         repository.load_index()
@@ -81,6 +79,15 @@ def run_backup(
         repository.load_index()
         adopt_interrupted(repository, options.hostname, lease)
         return _Run(repository, options, reporter).run(sources, confirm=lease.confirm)
+
+
+def _check_names(names: Sequence[str]) -> None:
+    """Refuse before any work what would make a snapshot that cannot be read again."""
+    if len(set(names)) != len(names):
+        raise SnapError("two sources have the same name", "give each its own with --name")
+    for name in names:
+        if not is_plain_name(name.encode()):
+            raise UsageError(f"not a name for a component: {name!r}", "give another with --name")
 
 
 class _Run:

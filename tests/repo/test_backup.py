@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from snap.backends.memory import MemoryBackend
-from snap.errors import SnapError, SourceError
+from snap.errors import SnapError, SourceError, UsageError
 from snap.repo.backup import printable, run_backup
 from snap.repo.catalog import list_snapshots
 from snap.repo.dump import dump_file
@@ -185,6 +185,15 @@ def test_statistics_point_and_consistency_come_from_the_source(repository: Repos
     assert (one.point_ns, one.consistency, one.downtime_ns) == (100, "transaction", 7)
     assert one.warnings == ("careful",)
     assert stored.skew_ns == 250
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "", "nul\0"])
+def test_a_name_that_no_component_can_have_is_refused_before_anything_is_stored(
+    repository: Repository, name: str
+) -> None:
+    with pytest.raises(UsageError, match="not a name for a component"):
+        run_backup(repository, [DictSource({b"f": b"x"}, name=name)], OPTIONS, SilentReporter())
+    assert list(repository.backend.list("data/")) == []
 
 
 def test_two_sources_of_one_name_are_refused(repository: Repository) -> None:
