@@ -34,7 +34,7 @@ _TEMPORARY = "tmp"
 _STALE_SECONDS = 24 * 3600
 """A temporary file older than a day belongs to a put that died: none takes so long."""
 
-_NO_SUCH = frozenset({errno.ENOENT, errno.ENOTDIR})
+_NO_SUCH = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR})
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _FOR_NOW = frozenset(

@@ -1,0 +1,12 @@
+import pytest
+
+from snap.backends.base import check_name
+from snap.errors import UsageError
+
+
+def test_plain_names_pass_and_others_do_not() -> None:
+    for name in ("config", "data/ab/" + "0" * 64, "a.b-c_d/E9"):
+        assert check_name(name) == name
+    for name in ("..", "a/..", "-a", "a\0", "a/.b", "/"):
+        with pytest.raises(UsageError):
+            check_name(name)

@@ -1,0 +1,57 @@
+"""The contract suite on every store and every wrapper."""
+
+from pathlib import Path
+
+import pytest
+
+from snap.backends.base import Backend, BackendUnavailable
+from snap.backends.faulty import Fault, FaultyBackend
+from snap.backends.local import LocalBackend
+from snap.backends.location import open_backend
+from snap.backends.memory import MemoryBackend
+from snap.backends.retry import RetryingBackend, RetryPolicy
+
+from .contract import BackendContract
+
+
+class TestMemory(BackendContract):
+    @pytest.fixture
+    def backend(self) -> Backend:
+        return MemoryBackend()
+
+
+class TestLocal(BackendContract):
+    @pytest.fixture
+    def backend(self, tmp_path: Path) -> Backend:
+        return LocalBackend(tmp_path / "new" / "store")
+
+
+class TestByLocation(BackendContract):
+    @pytest.fixture
+    def backend(self, tmp_path: Path) -> Backend:
+        return open_backend(f"file://{tmp_path}/store")
+
+
+class TestFaultyWithoutFaults(BackendContract):
+    @pytest.fixture
+    def backend(self) -> Backend:
+        return FaultyBackend(MemoryBackend())
+
+
+class TestRetryOverTroubles(BackendContract):
+    """Every third call fails for now, before or after it was carried out."""
+
+    @pytest.fixture
+    def backend(self, tmp_path: Path) -> Backend:
+        def unavailable() -> BackendUnavailable:
+            return BackendUnavailable("injected")
+
+        class EveryThird(Fault):
+            def strikes(self, operation: str, name: str) -> bool:
+                self.calls += 1
+                return self.calls % 3 == 0
+
+        early = EveryThird("*", error=unavailable)
+        late = EveryThird("*", error=unavailable, late=True, calls=1)
+        faulty = FaultyBackend(LocalBackend(tmp_path), early, late)
+        return RetryingBackend(faulty, RetryPolicy(attempts=40), sleep=lambda _: None)

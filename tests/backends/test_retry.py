@@ -1,0 +1,96 @@
+import random
+from collections.abc import Callable
+
+import pytest
+
+from snap.backends.base import (
+    BackendError,
+    BackendUnavailable,
+    ObjectExists,
+    ObjectNotFound,
+    PermissionDenied,
+    StorageFull,
+)
+from snap.backends.faulty import Fault, FaultyBackend
+from snap.backends.memory import MemoryBackend
+from snap.backends.retry import RetryingBackend, RetryPolicy
+
+
+class Waits:
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def __call__(self, seconds: float) -> None:
+        self.seconds.append(seconds)
+
+
+def retrying(*faults: Fault, attempts: int = 4) -> tuple[RetryingBackend, FaultyBackend, Waits]:
+    faulty, waits = FaultyBackend(MemoryBackend(), *faults), Waits()
+    policy = RetryPolicy(attempts=attempts, first_wait_seconds=1, longest_wait_seconds=5)
+    store = RetryingBackend(faulty, policy, sleep=waits, chance=random.Random(1))
+    return store, faulty, waits
+
+
+def test_what_is_unavailable_for_now_is_tried_again_with_growing_waits() -> None:
+    store, faulty, waits = retrying(Fault("put", times=3))
+    store.put("a", b"x")
+    assert store.get("a") == b"x"
+    assert len(faulty.calls) == 5
+    assert all(0 <= s <= limit for s, limit in zip(waits.seconds, (2, 4, 5), strict=True))
+
+
+def test_it_gives_up_after_so_many_attempts() -> None:
+    store, faulty, waits = retrying(Fault("*", times=None))
+    calls: list[Callable[[], object]] = [
+        lambda: store.put("a", b"x"),
+        lambda: store.put("a", b"x", exclusive=True),
+        lambda: store.get("a"),
+        lambda: store.stat("a"),
+        lambda: list(store.list("")),
+        lambda: store.delete("a"),
+    ]
+    for call in calls:
+        faulty.calls.clear()
+        waits.seconds.clear()
+        with pytest.raises(BackendUnavailable):
+            call()
+        assert (len(faulty.calls), len(waits.seconds)) == (4, 3)
+
+
+@pytest.mark.parametrize("error", [StorageFull, PermissionDenied, BackendError])
+def test_what_is_final_is_not_tried_again(error: type[BackendError]) -> None:
+    store, faulty, waits = retrying(Fault("put", times=None, error=lambda: error("final")))
+    with pytest.raises(error):
+        store.put("a", b"x")
+    assert len(faulty.calls) == 1
+    assert waits.seconds == []
+
+
+def test_an_exclusive_put_whose_answer_was_lost_is_a_success() -> None:
+    store, _, _ = retrying(Fault("put", late=True))
+    store.put("a", b"ours", exclusive=True)
+    assert store.get("a") == b"ours"
+    with pytest.raises(ObjectExists):
+        store.put("a", b"ours", exclusive=True)
+
+
+def test_an_exclusive_put_that_lost_to_another_is_no_success() -> None:
+    store, faulty, _ = retrying(Fault("put"))
+    faulty._inner.put("a", b"theirs")
+    with pytest.raises(ObjectExists):
+        store.put("a", b"ours", exclusive=True)
+
+
+def test_a_delete_whose_answer_was_lost_is_a_success() -> None:
+    store, _, _ = retrying(Fault("delete", late=True))
+    store.put("a", b"x")
+    store.delete("a")
+    with pytest.raises(ObjectNotFound):
+        store.delete("a")
+
+
+def test_a_listing_that_broke_off_has_each_object_once() -> None:
+    store, _, _ = retrying(Fault("list", late=True, times=2))
+    for n in range(10):
+        store.put(f"d/{n}", b"x")
+    assert sorted(s.name for s in store.list("d/")) == [f"d/{n}" for n in range(10)]
