@@ -114,7 +114,8 @@ class Backend(Protocol):
         """Remove an object; durable on return.
 
         Raises:
-            ObjectNotFound: no such object.
+            ObjectNotFound: no such object. A store that retries cannot tell that from its own
+                earlier attempt whose answer was lost, and then takes it for done.
         """
         ...
 

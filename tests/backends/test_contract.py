@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from snap.backends.base import Backend, BackendUnavailable
+from snap.backends.base import Backend, BackendUnavailable, ObjectNotFound
 from snap.backends.faulty import Fault, FaultyBackend
 from snap.backends.local import LocalBackend
 from snap.backends.location import open_backend
@@ -55,3 +55,11 @@ class TestRetryOverTroubles(BackendContract):
         late = EveryThird("*", error=unavailable, late=True, calls=1)
         faulty = FaultyBackend(LocalBackend(tmp_path), early, late)
         return RetryingBackend(faulty, RetryPolicy(attempts=40), sleep=lambda _: None)
+
+    def test_missing_objects_are_not_found(self, backend: Backend) -> None:
+        """All but deletes: one that is not there after a doubtful attempt counts as done."""
+        for name in ("a", "d/a"):
+            with pytest.raises(ObjectNotFound):
+                backend.get(name)
+            with pytest.raises(ObjectNotFound):
+                backend.stat(name)
