@@ -1,7 +1,9 @@
 """Repositories in memory, with small blobs and packs so that little data makes many."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,9 +76,7 @@ def repository(open_again: Opener) -> Repository:
     return open_again()
 
 
-def back_up(repository: Repository, *sources: Source, **changes: object) -> Snapshot:
+def back_up(repository: Repository, *sources: Source, **changes: Any) -> Snapshot:
     """Run a backup with the usual options."""
-    from dataclasses import replace
-
-    options = replace(OPTIONS, **changes)  # type: ignore[arg-type] - names are checked by replace
+    options = replace(OPTIONS, **changes)
     return run_backup(repository, list(sources), options, SilentReporter())

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from snap.backends.base import StorageFull
+from snap.backends.faulty import Fault, FaultyBackend
 from snap.backends.memory import MemoryBackend
 from snap.errors import SnapError, SourceError, UsageError
 from snap.repo.backup import printable, run_backup
@@ -221,20 +223,12 @@ def test_an_interrupted_backup_is_reused_by_the_next(
 def test_a_store_that_fails_fails_the_backup_and_keeps_what_was_there(
     repository: Repository, backend: MemoryBackend
 ) -> None:
-    from snap.backends.base import StorageFull
-
     back_up(repository, DictSource({b"a": b"good"}))
-    good_put = backend.put
-
-    def full(name: str, data: bytes, *, exclusive: bool = False) -> None:
-        if name.startswith("data/"):
-            raise StorageFull("no space left")
-        good_put(name, data, exclusive=exclusive)
-
-    backend.put = full  # type: ignore[method-assign,assignment] - one store, failing from here on
+    full = Fault("put", prefix="data/", times=None, error=lambda: StorageFull("no space left"))
+    repository.backend = FaultyBackend(backend, full)
     with pytest.raises(StorageFull):
         back_up(repository, DictSource({b"big": NOISE * 3}))
-    backend.put = good_put  # type: ignore[method-assign]
+    repository.backend = backend
     assert len(list_snapshots(repository)) == 1
     assert content(repository, b"a") == b"good"
     back_up(repository, DictSource({b"big": NOISE * 3}))

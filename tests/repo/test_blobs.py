@@ -46,7 +46,6 @@ def test_a_damaged_pack_does_not_matter_where_another_has_the_blob(
     for name in packs:
         good = backend.get(name)
         backend.put(name, good[:100])
-        assert open_again().load_index() is None
         fresh = open_again()
         fresh.load_index()
         assert fresh.load_blob(id_, Kind.DATA) == b"plain"

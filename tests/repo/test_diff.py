@@ -1,3 +1,5 @@
+from collections.abc import Mapping
+
 from snap.repo.diff import Change, diff_snapshots
 from snap.repo.repository import Repository
 from snap.repo.source import Attributes, Entry, NodeType
@@ -16,7 +18,7 @@ def file_with(path: bytes, mode: int, mtime_ns: int = 0, ctime_ns: int = 0) -> E
 
 
 def changes(
-    repository: Repository, old: dict[bytes, Item], new: dict[bytes, Item]
+    repository: Repository, old: Mapping[bytes, Item], new: Mapping[bytes, Item]
 ) -> list[tuple[str, bytes]]:
     a = back_up(repository, DictSource(old))
     b = back_up(repository, DictSource(new))

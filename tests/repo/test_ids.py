@@ -1,6 +1,6 @@
 import pytest
 
-from snap.repo.ids import Kind, ObjectId, id_of_name, object_id, pack_name, split_ids
+from snap.repo.ids import BlobId, Kind, id_of_name, object_id, pack_name, split_ids
 
 
 def test_a_pack_lies_in_a_folder_by_kind_and_first_digits() -> None:
@@ -23,7 +23,7 @@ def test_names_that_end_in_no_id_have_none() -> None:
 
 
 def test_joined_ids_are_split_and_partial_ones_refused() -> None:
-    ids = [ObjectId(bytes([n]) * 32) for n in range(3)]
+    ids = [BlobId(bytes([n]) * 32) for n in range(3)]
     assert split_ids(b"".join(ids)) == ids
     with pytest.raises(ValueError, match="32"):
         split_ids(b"x" * 33)

@@ -13,7 +13,7 @@ from snap.repo.snapshot import Snapshot
 from snap.repo.source import Attributes, Entry, NodeType
 
 from .conftest import Opener, back_up
-from .dictsource import FILE, BytesReader, DictSource
+from .dictsource import FILE, BytesReader, DictSource, Item
 from .memorytarget import MemoryTarget
 
 NOISE = random.Random(7).randbytes(400_000)
@@ -33,7 +33,7 @@ def test_everything_comes_back_with_its_attributes(
 ) -> None:
     link = Entry((b"l",), NodeType.SYMLINK, Attributes(mode=0o777), target=b"../elsewhere")
     fifo = Entry((b"p",), NodeType.FIFO, Attributes(mode=0o600, uid=5))
-    files = {b"a/b/c": b"1", b"a/d": NOISE, b"l": link, b"p": fifo, b"z": b""}
+    files: dict[bytes, Item] = {b"a/b/c": b"1", b"a/d": NOISE, b"l": link, b"p": fifo, b"z": b""}
     snapshot = back_up(repository, DictSource(files))
     target, result = restore(open_again(), snapshot)
     assert target.files == {b"a/b/c": b"1", b"a/d": NOISE, b"z": b""}
@@ -70,7 +70,7 @@ def linked(path: bytes, data: bytes) -> Entry:
 
 
 def test_names_of_one_file_are_linked_again(repository: Repository) -> None:
-    files = {b"a": linked(b"a", NOISE), b"b": linked(b"b", NOISE), b"c": NOISE}
+    files: dict[bytes, Item] = {b"a": linked(b"a", NOISE), b"b": linked(b"b", NOISE), b"c": NOISE}
     target, result = restore(repository, back_up(repository, DictSource(files)))
     assert target.entries[b"a"].link_to is None
     assert target.entries[b"b"].link_to == (b"a",)
@@ -106,7 +106,11 @@ def test_a_damaged_file_is_named_and_the_rest_is_restored(
 def test_when_the_first_name_of_a_link_is_damaged_no_name_is_linked_to_it(
     repository: Repository, backend: MemoryBackend, open_again: Opener
 ) -> None:
-    files = {b"a": linked(b"a", b"bad" * 50), b"b": linked(b"b", b"bad" * 50), b"c": b"x"}
+    files: dict[bytes, Item] = {
+        b"a": linked(b"a", b"bad" * 50),
+        b"b": linked(b"b", b"bad" * 50),
+        b"c": b"x",
+    }
     snapshot = back_up(repository, DictSource(files))
     damage_pack_of(backend, repository, b"bad" * 50)
     target, result = restore(open_again(), snapshot)

@@ -15,7 +15,7 @@ def test_an_empty_repository_has_ratios_of_one(repository: Repository) -> None:
 
 def test_what_deduplication_and_compression_gave_is_counted(repository: Repository) -> None:
     noise = random.Random(12).randbytes(100_000)
-    text = b"the same again " * 10_000
+    text = b" ".join(b"line %d" % n for n in range(15_000))
     for _ in range(4):
         back_up(repository, DictSource({b"noise": noise, b"text": text}))
     found = repository_statistics(repository)

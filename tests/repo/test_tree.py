@@ -110,7 +110,8 @@ def test_nodes_with_impossible_fields_are_refused(changes: dict[str, Any]) -> No
 
 
 def test_what_is_no_list_of_nodes_is_refused() -> None:
-    for body in ({"nodes": [1]}, {"nodes": {}}, {}):
+    bodies: list[dict[str, Any]] = [{"nodes": [1]}, {"nodes": {}}, {}]
+    for body in bodies:
         with pytest.raises(DecodeError):
             decode_tree(codec.encode(body))
 

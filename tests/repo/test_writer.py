@@ -3,6 +3,7 @@ import random
 import pytest
 
 from snap.backends.base import BackendUnavailable
+from snap.backends.faulty import Fault, FaultyBackend
 from snap.backends.memory import MemoryBackend
 from snap.repo.clock import MINUTE_NS
 from snap.repo.ids import Kind
@@ -44,10 +45,7 @@ def test_equal_bytes_of_different_kinds_are_different_blobs(repository: Reposito
 def test_a_failed_upload_is_raised_by_every_later_call(
     repository: Repository, backend: MemoryBackend
 ) -> None:
-    def unavailable(name: str, data: bytes, *, exclusive: bool = False) -> None:
-        raise BackendUnavailable("gone")
-
-    backend.put = unavailable  # type: ignore[method-assign,assignment] - one store, gone from here on
+    repository.backend = FaultyBackend(backend, Fault("put", times=None))
     writer = BlobWriter(repository, WriterOptions())
     with pytest.raises(BackendUnavailable):
         for _ in range(1000):
