@@ -58,7 +58,7 @@ def test_a_recovery_key_opens_its_slot_however_it_is_typed(keys: Keys) -> None:
         opened = open_stored(stored, typed)
         assert opened is not None
         assert opened.private == keys.private
-    assert open_stored(stored, text[:-1] + "A") is None
+    assert open_stored(stored, text[:-1] + ("B" if text[-1] == "A" else "A")) is None
     assert open_stored(stored, "a passphrase") is None
 
 
