@@ -1,0 +1,204 @@
+"""Make spec/repos/golden-v1 with the product, once: golden repositories are never edited.
+
+Usage: python spec/make_golden.py [FOLDER]
+
+Beside the repository goes a manifest, taken from the source tree and not from the repository:
+what each snapshot must give back. Paths and names in it are percent-encoded bytes. Databases
+are compared by the hash of their SQL dump, because a copy's header may differ.
+"""
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import sqlite3
+import stat
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote_from_bytes
+
+from blake3 import blake3
+
+from snap.backends.local import LocalBackend
+from snap.repo.backup import BackupOptions, run_backup
+from snap.repo.config import Parameters
+from snap.repo.keys import MINIMUM_COST, Capability
+from snap.repo.progress import SilentReporter
+from snap.repo.repository import Repository, create_repository, open_repository
+from snap.repo.source import Source
+from snap.sources.files import FilesSource
+from snap.sources.sqlite import SqliteSource
+
+PASSPHRASE = "golden"
+WRITER_PASSPHRASE = "golden writer"
+SMALL = Parameters(
+    pack_bytes=65536 * 4, blob_min_bytes=1024, blob_avg_bytes=4096, blob_max_bytes=16384
+)
+_HOUR_NS = 3600 * 1_000_000_000
+_FIRST_NS = 1795392000 * 1_000_000_000  # 2026-11-23T00:00:00Z
+_ODD_NAMES = (b"not utf-8 \xff\xfe", b"new\nline", b"-rf", "Grüße 你好".encode(), b"n" * 255, b" ")
+
+
+def make_source(root: Path) -> None:
+    """Make the tree of the first snapshot under ``root``: ``files/`` and ``events.db``."""
+    chance = random.Random(20261123)
+    files = root / "files"
+    for folder in (files / "empty dir", files / "a" / "b" / "c", files / "odd"):
+        folder.mkdir(parents=True)
+    large = chance.randbytes(900_000)
+    (files / "large.bin").write_bytes(large)
+    (files / "same again.bin").write_bytes(large)
+    (files / "text.txt").write_text("the quick brown fox jumps over the lazy dog\n" * 2000)
+    (files / "empty").touch()
+    (files / "a" / "b" / "c" / "deep").write_bytes(b"deep\0\n")
+    for number, name in enumerate(_ODD_NAMES):
+        Path(os.fsdecode(os.path.join(os.fsencode(files / "odd"), name))).write_text(f"{number}")
+    for number in (3, 1, 2, _splitting_number()):
+        (files / "a" / f"split-{number}").write_text("entries of a directory in two tree blobs")
+    with (files / "sparse").open("wb") as sparse:
+        sparse.write(b"head")
+        sparse.seek(1 << 20)
+        sparse.write(b"middle" * 100)
+        sparse.truncate(3 << 20)
+    os.symlink("a/b/c/deep", files / "link")
+    os.symlink(b"nowhere \xff", os.fsencode(files / "dangling"))
+    os.link(files / "text.txt", files / "a" / "hard link")
+    os.mkfifo(files / "fifo")
+    os.setxattr(files / "text.txt", "user.snap.golden", b"\0value\xff")
+    (files / "a" / "b").chmod(0o750)
+    (files / "empty").chmod(0o4711)
+    (files / "large.bin").chmod(0o400)
+    os.utime(files / "text.txt", ns=(0, 1_234_567_890_123_456_789))
+    os.utime(files / "empty", ns=(0, -1_500_000_001))
+    os.utime(files / "link", ns=(0, 999_999_999), follow_symlinks=False)
+    os.utime(files / "empty dir", ns=(0, 86_400_000_000_000))
+    with sqlite3.connect(root / "events.db") as db:
+        db.execute("create table events (id integer primary key, name text, payload blob)")
+        rows = [(f"event {i}", chance.randbytes(40)) for i in range(500)]
+        db.executemany("insert into events (name, payload) values (?, ?)", rows)
+    db.close()
+
+
+def change_source(root: Path) -> None:
+    """Turn the tree into that of the second snapshot."""
+    files = root / "files"
+    large = (files / "large.bin").read_bytes()
+    (files / "large.bin").chmod(0o600)
+    (files / "large.bin").write_bytes(large[:200_000] + b"inserted" + large[200_000:])
+    (files / "same again.bin").unlink()
+    (files / "a" / "b" / "c" / "deep").chmod(0o604)
+    (files / "added").write_bytes(large[:50_000] * 3)
+    (files / "link").unlink()
+    (files / "link").write_text("a link before, a file now")
+    with sqlite3.connect(root / "events.db") as db:
+        db.execute("delete from events where id % 7 = 0")
+        db.execute("create index by_name on events (name)")
+    db.close()
+
+
+def _splitting_number() -> int:
+    """Return a number whose name ends a tree blob (spec/FORMAT.md §9.1)."""
+    number = 1000
+    while True:
+        digest = blake3(b"split-%d" % number).digest()
+        if digest[0] == 0 and digest[1] & 3 == 0:
+            return number
+        number += 1
+
+
+def describe_tree(root: Path) -> dict[str, dict[str, Any]]:
+    """Return of every path below a folder what a restore must give back."""
+    raw = os.fsencode(root)
+    result: dict[str, dict[str, Any]] = {}
+    for folder, folders, names in os.walk(raw):
+        for name in folders + names:
+            full = os.path.join(folder, name)
+            result[quote_from_bytes(os.path.relpath(full, raw))] = _describe(full)
+    return dict(sorted(result.items()))
+
+
+def _describe(full: bytes) -> dict[str, Any]:
+    found = os.lstat(full)
+    fields: dict[str, Any] = {"mode": oct(found.st_mode), "mtime_ns": found.st_mtime_ns}
+    if stat.S_ISLNK(found.st_mode):
+        fields["target"] = quote_from_bytes(os.readlink(full))
+    if stat.S_ISREG(found.st_mode):
+        with open(full, "rb") as file:
+            fields["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+        fields |= {"size": found.st_size, "links": found.st_nlink}
+        names = sorted(os.listxattr(full, follow_symlinks=False))
+        fields["xattrs"] = {n: os.getxattr(full, n).hex() for n in names if n.startswith("user.")}
+    return fields
+
+
+def describe_database(path: Path) -> dict[str, str]:
+    """Return what a restored database must be equal in."""
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
+        dump = "\n".join(db.iterdump())
+    db.close()
+    mode = oct(path.stat().st_mode)
+    return {"dump_sha256": hashlib.sha256(dump.encode()).hexdigest(), "mode": mode}
+
+
+def back_up(repository: Repository, root: Path, time_ns: int) -> dict[str, Any]:
+    """Back up the tree; return what the manifest says of the snapshot."""
+    sources: list[Source] = [
+        FilesSource(root / "files"),
+        SqliteSource(root / "events.db", spool_dir=root / "spool"),
+    ]
+    options = BackupOptions("golden", "golden.example", "golden", time_ns=time_ns)
+    expected = {"files": describe_tree(root / "files")}
+    snapshot = run_backup(repository, sources, options, SilentReporter())
+    if snapshot.status != "success" or describe_tree(root / "files") != expected["files"]:
+        raise SystemExit("the source changed, or could not be read")
+    return {
+        "id": snapshot.id.hex(),
+        "time": time_ns,
+        "files": expected["files"],
+        "events.db": describe_database(root / "events.db"),
+    }
+
+
+def make_golden(folder: Path, work: Path) -> dict[str, Any]:
+    """Make the repository in ``folder``; return the manifest."""
+    (work / "spool").mkdir()
+    make_source(work)
+    backend = LocalBackend(folder)
+    _, recovery_key = create_repository(
+        backend, PASSPHRASE, label="golden", cost=MINIMUM_COST, parameters=SMALL
+    )
+    with open_repository(backend, PASSPHRASE, cache_dir=None) as repository:
+        repository.add_passphrase_slot(
+            WRITER_PASSPHRASE, capability=Capability.WRITER, label="writer", cost=MINIMUM_COST
+        )
+        snapshots = [back_up(repository, work, _FIRST_NS)]
+        change_source(work)
+        snapshots.append(back_up(repository, work, _FIRST_NS + _HOUR_NS))
+    return {
+        "passphrase": PASSPHRASE,
+        "writer_passphrase": WRITER_PASSPHRASE,
+        "recovery_key": recovery_key,
+        "snapshots": snapshots,
+    }
+
+
+def main() -> None:
+    """Make it, and refuse to make it again."""
+    default = Path(__file__).parent / "repos" / "golden-v1"
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else default
+    if folder.exists():
+        raise SystemExit(f"{folder} exists: golden repositories are never made again")
+    with tempfile.TemporaryDirectory() as work:
+        try:
+            manifest = make_golden(folder, Path(work))
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+    folder.with_suffix(".json").write_text(json.dumps(manifest, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
