@@ -39,5 +39,6 @@ def _verify_sqlite(folder: Path, statistics: Mapping[str, Any]) -> list[str]:
     rows = sum(tables.values())
     return [
         "integrity check ok",
-        f"{len(tables)} tables with {rows} rows, as recorded at the backup",
+        f"{len(tables)} {'table' if len(tables) == 1 else 'tables'} with {rows} rows, "
+        "as recorded at the backup",
     ]
