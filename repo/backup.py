@@ -96,6 +96,7 @@ class _Run:
         self._options = options
         self._reporter = reporter
         self._clock = repository.clock
+        self._is_alone = False
         self._writer = BlobWriter(
             repository,
             WriterOptions(
@@ -109,6 +110,7 @@ class _Run:
 
     def run(self, sources: Sequence[Source], confirm: Callable[[], None]) -> Snapshot:
         started = self._clock()
+        self._is_alone = len(sources) == 1
         try:
             components = [self._component(source) for source in sources]
             self._writer.finish()
@@ -173,7 +175,9 @@ class _Run:
         except (SourceError, OSError) as error:
             hint = getattr(error, "hint", "")
             message = f"{error} ({hint})" if hint else str(error)
-            self._reporter.warn(f"{component.name}: {message}")
+            if not self._is_alone:
+                # The only component's error is the run's; saying it once is enough.
+                self._reporter.warn(f"{component.name}: {message}")
             component = replace(component, status=FAILED, subtree=None, error=printable(message))
         finally:
             self._reporter.finish()
