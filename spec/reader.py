@@ -330,6 +330,10 @@ def decode_content(content: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+def need_layout(content: dict[str, Any]) -> None:  # noqa: D103
+    need(content["layout"] == "blobs", f"unknown layout {content['layout']!r}", TOO_NEW)
+
+
 def decode_tree(plain: bytes) -> list[dict[str, Any]]:
     """Return the nodes of a tree blob; `content` and `subtree` decoded."""
     nodes, last = get(decode(plain), "nodes", list), b""
@@ -342,6 +346,9 @@ def decode_tree(plain: bytes) -> list[dict[str, Any]]:
         need(0 <= get(node, "mode", int) <= 0o7777, "a mode with other bits")
         need(get(node, "uid", int) >= 0 <= get(node, "gid", int), "a negative owner")
         get(node, "user", str), get(node, "group", str), get(node, "mtime", int)
+        for pair in get(node, "xattrs", list, []):
+            good = isinstance(pair, list) and [type(part) for part in pair] == [bytes, bytes]
+            need(good, "an extended attribute is not a name and a value")
         if type_ == "file":
             node["content"] = decode_content(get(node, "content", dict))
         elif type_ == "dir":
@@ -487,7 +494,7 @@ class Repository:
 
     def slices(self, content: dict[str, Any]) -> Iterator[tuple[bytes | None, int]]:
         """Yield the bytes of each extent, None for a hole, and its length."""
-        need(content["layout"] == "blobs", f"unknown layout {content['layout']!r}", TOO_NEW)
+        need_layout(content)
         lists = content.get("lists", [])
         tables = [content["extents"]] if "extents" in content else (self.extents(*x) for x in lists)
         for table in tables:
