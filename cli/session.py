@@ -12,6 +12,7 @@ from snap.repo.config import CONFIG_NAME, RepositoryNotFound
 from snap.repo.repository import Repository, open_repository
 from snap.repo.snapshot import Snapshot
 
+from .memory import limit_heap
 from .output import print_warning
 from .password import read_password
 from .settings import Settings
@@ -46,6 +47,7 @@ def open_session(settings: Settings) -> Iterator[Repository]:
         RepositoryNotFound: there is none; said before a password is asked for.
         SnapError: whatever else keeps it from being opened.
     """
+    limit_heap()
     backend = open_backend(location_of(settings))
     try:
         _require_repository(backend)

@@ -25,7 +25,8 @@ MIB = 1 << 20
 _IN_FLIGHT_BYTES = 16 * MIB
 _PER_BLOB_OVERHEAD_BYTES = 4096
 _META_PACK_BYTES = 8 * MIB
-_SEALING_PACKS = 2
+_SEALING_PACKS = 1
+"""Packs that wait or are sealed while the next is filled: each is 32 MiB of memory."""
 _INDEX_EVERY_PACKS = 64
 _INDEX_EVERY_NS = 3 * MINUTE_NS
 _STORED_OVERHEAD_BYTES = 16 + 52

@@ -1,0 +1,23 @@
+"""Keeping freed memory from staying with the process.
+
+Buffers of 1 to 32 MiB come and go by the thousand in several threads. glibc keeps an arena per thread
+and raises its threshold for mapping large blocks as they are freed, so much of what was freed stays: a
+backup of 3 GB of noise peaked at 309 MiB without this and at 184 with it (2026-11-23).
+"""
+
+import ctypes
+
+_M_MMAP_THRESHOLD = -3
+_M_ARENA_MAX = -8
+_MAPPED_FROM_BYTES = 4 << 20
+
+
+def limit_heap() -> None:
+    """Tell glibc's allocator to use one arena and to map large blocks; nothing elsewhere."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        # Another C library has other habits and no such call.
+        return
+    mallopt(_M_ARENA_MAX, 1)
+    mallopt(_M_MMAP_THRESHOLD, _MAPPED_FROM_BYTES)

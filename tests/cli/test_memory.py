@@ -1,0 +1,32 @@
+import os
+import subprocess
+import sys
+
+SCRIPT = """
+import resource, sys, threading
+if sys.argv[1] == "limited":
+    from snap.cli.memory import limit_heap
+    limit_heap()
+def work():
+    kept = []
+    for n in range(60):
+        block = bytearray(5 << 20)
+        kept.append(bytes(1000))
+        del block
+threads = [threading.Thread(target=work) for _ in range(4)]
+[t.start() for t in threads]
+[t.join() for t in threads]
+statm = open("/proc/self/statm").read().split()
+print(int(statm[1]) * resource.getpagesize() >> 20)
+"""
+
+
+def test_freed_blocks_go_back_to_the_system() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, "limited"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": os.environ["PATH"]},
+    )
+    assert int(done.stdout) < 40
