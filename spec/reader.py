@@ -18,7 +18,7 @@ import struct
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import msgpack
 import zstandard
@@ -117,6 +117,14 @@ def get(fields: dict[str, Any], key: str, kind: type[T], default: T | None = Non
     return value
 
 
+def check(fields: object, **types: type) -> dict[str, Any]:
+    """Return a map whose fields have exactly these types."""
+    need(isinstance(fields, dict), "not a map")
+    for key, kind in types.items():
+        get(cast(dict[str, Any], fields), key, kind)
+    return cast(dict[str, Any], fields)
+
+
 def split(joined: bytes) -> list[bytes]:  # noqa: D103
     need(len(joined) % 32 == 0, "a list of ids has a wrong length")
     return [joined[i : i + 32] for i in range(0, len(joined), 32)]
@@ -137,14 +145,13 @@ def decode_config(stored: bytes) -> dict[str, Any]:
         fields = json.loads(stored.split(b"\n")[0])
         need(get(fields, "snap_repository", int) <= 1, "written by a later version", TOO_NEW)
         need(not get(fields, "features", list), "needs features of a later version", TOO_NEW)
-        ids = [bytes.fromhex(get(fields, key, str)) for key in ("repository_id", "instance_id")]
+        check(fields, repository_id=str, instance_id=str, created=int, parameters=dict)
+        ids = [bytes.fromhex(fields[key]) for key in ("repository_id", "instance_id")]
         need(len(ids[0]) == len(ids[1]) == 16, "config: an id has a wrong length")
-        get(fields, "created", int)
-        p = [get(fields["parameters"], k + "_bytes", int) for k in ("blob_min", "blob_avg")]
-        p.append(get(fields["parameters"], "blob_max_bytes", int))
-        need(64 <= p[0] <= p[1] <= p[2] <= 16 << 20, "config: impossible blob sizes")
-        pack_bytes = get(fields["parameters"], "pack_bytes", int)
-        need(1 << 16 <= pack_bytes <= 1 << 30, "config: impossible pack size")
+        names = ("blob_min_bytes", "blob_avg_bytes", "blob_max_bytes", "pack_bytes")
+        low, middle, high, whole = (get(fields["parameters"], name, int) for name in names)
+        fits = 64 <= low <= middle <= high <= 16 << 20 and 1 << 16 <= whole <= 1 << 30
+        need(fits, "config: impossible sizes")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise Error("config: not readable") from None
     return {**fields, "repository_id": ids[0], "instance_id": ids[1]}
@@ -180,20 +187,19 @@ def parse_slot(stored: bytes) -> Slot:  # noqa: D103
     need(stored[:9] == b"SNAPKEY\0\1", "not a key slot of version 1")
     end = 11 + int.from_bytes(stored[9:11], "little")
     need(end <= 11 + 4096 and len(stored) >= end + 60, "a key slot is cut short or too long")
-    fields = decode(stored[11:end])
-    kdf, kind = get(fields, "kdf", dict), get(fields, "kind", str)
+    types = {"kdf": dict, "kind": str, "capability": str, "label": str, "created": int}
+    fields = check(decode(stored[11:end]), **types)
+    kdf, kind = fields["kdf"], fields["kind"]
     names = {"passphrase": "argon2id", "recovery": "blake3"}
     need(get(kdf, "name", str) == names.get(kind), "a key slot of unknown kind")
     need(len(get(kdf, "salt", bytes)) == 16, "a key slot's salt has a wrong length")
     if kind == "passphrase":
-        need(19456 <= get(kdf, "memory_kib", int) <= 4194304, "memory cost refused")
-        need(2 <= get(kdf, "iterations", int) <= 1000, "iterations refused")
-        need(1 <= get(kdf, "lanes", int) <= 64, "lanes refused")
-    capability = get(fields, "capability", str)
-    need(capability in ("writer", "full"), "a key slot of unknown capability")
-    get(fields, "label", str), get(fields, "created", int)
-    rest = stored[end:]
-    return Slot(stored[11:end], kind, capability, kdf, rest[:32], rest[32:44], rest[44:])
+        limits = {"memory_kib": (19456, 4194304), "iterations": (2, 1000), "lanes": (1, 64)}
+        fits = all(low <= get(kdf, key, int) <= high for key, (low, high) in limits.items())
+        need(fits, "a key slot whose cost is outside what is accepted")
+    need(fields["capability"] in ("writer", "full"), "a key slot of unknown capability")
+    parts = stored[end : end + 32], stored[end + 32 : end + 44], stored[end + 44 :]
+    return Slot(stored[11:end], kind, fields["capability"], kdf, *parts)
 
 
 class Keys(NamedTuple):  # noqa: D101
@@ -210,10 +216,9 @@ def open_slot(slot: Slot, credential: str, repository_id: bytes) -> Keys | None:
     if recovery is not None:
         kek = keyed(recovery, slot.kdf["salt"])
     else:
-        memory, iterations, lanes = (slot.kdf[k] for k in ("memory_kib", "iterations", "lanes"))
-        argon = Argon2id(
-            salt=slot.kdf["salt"], length=32, iterations=iterations, lanes=lanes, memory_cost=memory
-        )
+        cost = {"iterations": slot.kdf["iterations"], "lanes": slot.kdf["lanes"]}
+        memory = slot.kdf["memory_kib"]
+        argon = Argon2id(salt=slot.kdf["salt"], length=32, memory_cost=memory, **cost)
         kek = argon.derive(credential.encode("utf-8", "surrogateescape"))
     if not hmac.compare_digest(derive("slot commitment", kek), slot.commitment):
         return None
@@ -280,12 +285,12 @@ def plain_name(name: bytes) -> bool:  # noqa: D103
 
 def decode_snapshot(body: dict[str, Any]) -> dict[str, Any]:
     """Return a snapshot's body, checked as far as restoring needs."""
-    get(body, "time", int), get(body, "revision", int, 0), get(body, "status", str)
+    check(body, time=int, components=list)
+    get(body, "revision", int, 0)
     need(len(get(body, "original", bytes, bytes(32))) == 32, "original has a wrong length")
     names = []
-    for component in get(body, "components", list):
-        need(isinstance(component, dict), "a component is not a map")
-        names.append(get(component, "name", str).encode("utf-8", "surrogateescape"))
+    for component in body["components"]:
+        names.append(check(component, name=str)["name"].encode())
         need(plain_name(names[-1]), "a component name that is not plain")
         if "subtree" in component:
             need(split(get(component, "subtree", bytes)), "a component without tree blobs")
@@ -338,14 +343,14 @@ def decode_tree(plain: bytes) -> list[dict[str, Any]]:
     """Return the nodes of a tree blob; `content` and `subtree` decoded."""
     nodes, last = get(decode(plain), "nodes", list), b""
     for node in nodes:
-        need(isinstance(node, dict), "a node is not a map")
-        name, type_ = get(node, "name", bytes), get(node, "type", str)
+        check(node, name=bytes, type=str, mode=int, uid=int, gid=int, mtime=int)
+        check(node, user=str, group=str)
+        name, type_ = node["name"], node["type"]
         need(plain_name(name), "a node name that is not plain")
         need(name > last, "node names out of order or there twice")
         last = name
-        need(0 <= get(node, "mode", int) <= 0o7777, "a mode with other bits")
-        need(get(node, "uid", int) >= 0 <= get(node, "gid", int), "a negative owner")
-        get(node, "user", str), get(node, "group", str), get(node, "mtime", int)
+        need(0 <= node["mode"] <= 0o7777, "a mode with other bits")
+        need(node["uid"] >= 0 <= node["gid"], "a negative owner")
         for pair in get(node, "xattrs", list, []):
             good = isinstance(pair, list) and [type(part) for part in pair] == [bytes, bytes]
             need(good, "an extended attribute is not a name and a value")
@@ -470,6 +475,7 @@ class Repository:
         """Return a blob, its pack checked as a whole at the first use."""
         need(id_ in self.places, f"blob {id_.hex()} is in no index object")
         pack_id, entry = self.places[id_]
+        need(entry.kind == kind, f"blob {id_.hex()} is of another kind")
         if pack_id not in self.packs:
             name = f"{'data' if kind == DATA else 'meta'}/{pack_id.hex()[:2]}/{pack_id.hex()}"
             need((self.root / name).is_file(), f"{name}: missing")
@@ -482,7 +488,6 @@ class Repository:
         if entry.key not in opened:
             opened[entry.key] = open_pack_key(self.keys, pack, entry.key)
         stored = pack[entry.offset : entry.offset + entry.stored]
-        need(entry.kind == kind, f"blob {id_.hex()} is of another kind")
         return open_blob(self.keys, opened[entry.key], entry, stored)
 
     def nodes(self, subtree: list[bytes]) -> list[dict[str, Any]]:
@@ -593,9 +598,8 @@ def main(arguments: list[str]) -> int:  # noqa: D103
             os.mkdir(args.rest[1])
             for component in components:
                 if "subtree" in component:
-                    name = component["name"].encode("utf-8", "surrogateescape")
-                    path = os.path.join(os.fsencode(args.rest[1]), name)
-                    restore(repository, split(component["subtree"]), path)
+                    path = os.path.join(args.rest[1], component["name"])
+                    restore(repository, split(component["subtree"]), os.fsencode(path))
     except Error as error:
         print(f"reader: error: {error}", file=sys.stderr)
         return error.code

@@ -1,0 +1,165 @@
+"""What the reader must do with repositories that this version's writer does not make."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from snap.backends.local import LocalBackend
+from snap.repo.catalog import list_snapshots
+from snap.repo.extents import Content, Extent
+from snap.repo.ids import BlobId, Kind
+from snap.repo.keys import MINIMUM_COST
+from snap.repo.progress import SilentReporter
+from snap.repo.repository import SNAPSHOT_PREFIX, Repository, create_repository, open_repository
+from snap.repo.restore import run_restore
+from snap.repo.snapshot import Component, Snapshot, encode_snapshot
+from snap.repo.source import Attributes, NodeType
+from snap.repo.tree import Node, encode_tree
+from snap.repo.writer import BlobWriter, WriterOptions
+from snap.sources.folder import FolderTarget
+from spec import reader
+
+READER = Path(reader.__file__)
+PLAIN = bytes(range(256))
+
+
+class Maker:
+    """A repository whose trees and extents are made by hand."""
+
+    def __init__(self, folder: Path) -> None:
+        backend = LocalBackend(folder)
+        create_repository(backend, "secret", label="x", cost=MINIMUM_COST)
+        self.folder = folder
+        self.repository: Repository = open_repository(backend, "secret", cache_dir=None)
+        self._writer = BlobWriter(self.repository, WriterOptions())
+
+    def blob(self, kind: Kind, plain: bytes) -> BlobId:
+        return self._writer.submit(kind, plain).result().id
+
+    def tree(self, *nodes: Node) -> BlobId:
+        return self.blob(Kind.TREE, encode_tree(nodes))
+
+    def snapshot(self, *subtree: BlobId) -> Snapshot:
+        self._writer.finish()
+        component = Component("part", "files", "/", "success", subtree)
+        record = Snapshot(1, "s", "h", "u", "test", "success", (component,))
+        self.repository.put_object(SNAPSHOT_PREFIX, Kind.SNAPSHOT, encode_snapshot(record))
+        return record
+
+    def close(self) -> None:
+        self._writer.close()
+        self.repository.close()
+
+
+@pytest.fixture
+def maker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Maker]:
+    monkeypatch.setenv("SNAP_PASSWORD", "secret")
+    made = Maker(tmp_path / "repository")
+    yield made
+    made.close()
+
+
+def file_of(*extents: Extent, layout: str = "blobs") -> Node:
+    content = Content(layout, sum(e.length for e in extents), extents)
+    return Node(b"file", NodeType.FILE, Attributes(0o600), content=content)
+
+
+def folder_of(name: bytes, *subtree: BlobId) -> Node:
+    return Node(name, NodeType.DIR, Attributes(0o700), subtree=subtree)
+
+
+def test_slices_of_blobs_and_holes_are_restored_by_reader_and_product(
+    maker: Maker, tmp_path: Path
+) -> None:
+    blob = maker.blob(Kind.DATA, PLAIN)
+    extents = (
+        Extent(blob, 200, 56),
+        Extent(None, 0, 5),
+        Extent(blob, 0, 256),
+        Extent(blob, 7, 1),
+        Extent(None, 0, 3),
+    )
+    expected = PLAIN[200:] + bytes(5) + PLAIN + PLAIN[7:8] + bytes(3)
+    snapshot = maker.snapshot(maker.tree(file_of(*extents)))
+
+    assert reader.main([str(maker.folder), "restore", "latest", str(tmp_path / "a")]) == 0
+    assert (tmp_path / "a" / "part" / "file").read_bytes() == expected
+
+    into = FolderTarget(tmp_path / "b")
+    [stored] = list_snapshots(maker.repository)
+    assert stored.components == snapshot.components
+    run_restore(maker.repository, stored, "part", (), into, reporter=SilentReporter())
+    assert (tmp_path / "b" / "file").read_bytes() == expected
+
+
+def restore_error(
+    maker: Maker, target: Path, capsys: pytest.CaptureFixture[str]
+) -> tuple[int, str]:
+    code = reader.main([str(maker.folder), "restore", "latest", str(target)])
+    return code, capsys.readouterr().err
+
+
+def test_slice_beyond_the_end_of_its_blob_is_refused(
+    maker: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    beyond = Extent(maker.blob(Kind.DATA, PLAIN), 200, 57)
+    maker.snapshot(maker.tree(file_of(beyond)))
+    code, error = restore_error(maker, tmp_path / "out", capsys)
+    assert (code, error) == (1, "reader: error: an extent reaches beyond its blob\n")
+
+
+def test_unknown_layout_stops_with_the_code_for_a_later_version(
+    maker: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maker.snapshot(maker.tree(file_of(layout="pages")))
+    code, error = restore_error(maker, tmp_path / "out", capsys)
+    assert (code, error) == (13, "reader: error: unknown layout 'pages'\n")
+
+
+def test_names_out_of_order_across_the_tree_blobs_of_a_directory_are_refused(
+    maker: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = maker.tree(file_of()), maker.tree(folder_of(b"a", maker.tree()))
+    maker.snapshot(first, second)
+    code, error = restore_error(maker, tmp_path / "out", capsys)
+    assert (code, error) == (1, "reader: error: node names out of order across tree blobs\n")
+
+
+def test_data_blob_taken_for_a_tree_is_refused(
+    maker: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maker.snapshot(maker.blob(Kind.DATA, encode_tree([file_of()])))
+    code, error = restore_error(maker, tmp_path / "out", capsys)
+    assert code == 1
+    assert error.endswith("is of another kind\n")
+
+
+def test_blob_that_no_index_object_names_is_an_error(
+    maker: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maker.snapshot(BlobId(b"\7" * 32))
+    code, error = restore_error(maker, tmp_path / "out", capsys)
+    assert (code, error) == (1, f"reader: error: blob {'07' * 32} is in no index object\n")
+
+
+def test_existing_target_is_left_alone(
+    maker: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maker.snapshot(maker.tree(file_of()))
+    (tmp_path / "out").mkdir()
+    code, error = restore_error(maker, tmp_path / "out", capsys)
+    assert code == 1
+    assert error.startswith("reader: error: FileExistsError")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_folder_without_a_repository_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert reader.main([str(tmp_path), "list"]) == 10
+    assert capsys.readouterr().err == "reader: error: no repository here\n"
+
+
+def test_reader_is_one_file_of_at_most_620_lines() -> None:
+    assert len(READER.read_text().splitlines()) <= 620
