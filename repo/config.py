@@ -89,6 +89,8 @@ def decode_config(stored: bytes) -> RepositoryConfig:
                 f"the repository has format version {version}, this program knows {FORMAT_VERSION}",
                 "use a newer version of snap",
             )
+        if version < 1:
+            raise ValueError("snap_repository")
         features = fields["features"]
         if not isinstance(features, list) or not all(isinstance(f, str) for f in features):
             raise TypeError("features")

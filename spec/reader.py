@@ -144,6 +144,7 @@ def decode_config(stored: bytes) -> dict[str, Any]:
     try:
         fields = json.loads(stored.split(b"\n")[0])
         need(get(fields, "snap_repository", int) <= 1, "written by a later version", TOO_NEW)
+        need(fields["snap_repository"] == 1, "config: a version that never was")
         need(not get(fields, "features", list), "needs features of a later version", TOO_NEW)
         check(fields, repository_id=str, instance_id=str, created=int, parameters=dict)
         ids = [bytes.fromhex(fields[key]) for key in ("repository_id", "instance_id")]
@@ -355,6 +356,7 @@ def decode_tree(plain: bytes) -> list[dict[str, Any]]:
             good = isinstance(pair, list) and [type(part) for part in pair] == [bytes, bytes]
             need(good, "an extended attribute is not a name and a value")
         if type_ == "file":
+            get(node, "device", int, 0), get(node, "inode", int, 0), get(node, "links", int, 1)
             node["content"] = decode_content(get(node, "content", dict))
         elif type_ == "dir":
             node["subtree"] = split(get(node, "subtree", bytes))

@@ -214,6 +214,8 @@ def nodes_refused() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "name-missing", {k: v for k, v in node().items() if k != "name"}
     yield "mode-missing", {k: v for k, v in node().items() if k != "mode"}
     yield "file-without-content", node(type_="file")
+    yield "file-links-text", node(type_="file", content=content(), links="2")
+    yield "file-inode-float", node(type_="file", content=content(), inode=1.5)
     yield "file-size", node(type_="file", content=content(size=1))
     yield "dir-without-subtree", node(type_="dir")
     yield "dir-without-blobs", node(type_="dir", subtree=b"")

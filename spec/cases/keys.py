@@ -120,6 +120,8 @@ def configs() -> Iterator[Case]:
     yield Case("trailing", BAD, "a third line", good + b"\n", inputs)
     yield Case("no-newline", BAD, "the last newline is missing", good[:-1], inputs)
     for name, key, value in (
+        ("version-0", "snap_repository", 0),
+        ("version-negative", "snap_repository", -1),
         ("version-text", "snap_repository", "1"),
         ("version-true", "snap_repository", True),
         ("id-short", "repository_id", "00" * 15),
