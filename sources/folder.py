@@ -231,13 +231,27 @@ class FolderTarget:
                     os.rename(move.final, move.aside)
                 done.append(move)
                 os.rename(move.staged, move.final)
-        except OSError:
-            for move in reversed(done):
+        except OSError as error:
+            self._put_back(done, error)
+            raise
+
+    def _put_back(self, done: list[_Move], error: OSError) -> None:
+        """Undo renames; what was there before is never given up, even if that fails too."""
+        stuck = False
+        for move in reversed(done):
+            try:
                 if _lstat(move.staged) is None:
                     os.rename(move.final, move.staged)
                 if move.aside is not None:
                     os.rename(move.aside, move.final)
-            raise
+            except OSError:
+                stuck = True
+        if stuck:
+            kept, self._staging = os.fsdecode(self._staging), b""
+            raise TargetError(
+                f"{error.strerror}; not everything that was replaced could be put back",
+                f"what was there before is in {kept}/old",
+            ) from error
 
     def abort(self) -> None:
         """Remove all that was written, and the folders that were made for it."""
