@@ -1,0 +1,140 @@
+"""Backups that are killed or interrupted at any moment."""
+
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from .command import Picture, Snap, picture
+
+MIB = 1 << 20
+
+
+class Service:
+    """Data that changes from one backup to the next."""
+
+    def __init__(self, root: Path, chance: random.Random) -> None:
+        self.root = root
+        self.chance = chance
+        self.files = root / "files"
+        self.files.mkdir(parents=True)
+        self.database = root / "events.db"
+        self._db = sqlite3.connect(self.database)
+        self._db.execute("create table t(a integer primary key, b blob)")
+
+    def change(self) -> None:
+        for n in range(3):
+            (self.files / str(n)).write_bytes(self.chance.randbytes(self.chance.randrange(6 * MIB)))
+        rows = [(self.chance.randbytes(900),) for _ in range(2000)]
+        self._db.executemany("insert into t(b) values(?)", rows)
+        self._db.commit()
+
+    def arguments(self) -> tuple[str, ...]:
+        return ("backup", f"sqlite:{self.database}", str(self.files))
+
+    def picture(self) -> tuple[Picture, list[object]]:
+        return picture(self.files), self._db.execute("select * from t").fetchall()
+
+
+def restored(snap: Snap, id_: str, folder: Path) -> tuple[Picture, list[object]]:
+    snap.ok("restore", id_, "--target", str(folder))
+    db = sqlite3.connect(folder / "events.db" / "events.db")
+    rows = db.execute("select * from t").fetchall()
+    db.close()
+    found = picture(folder / "files")
+    shutil.rmtree(folder)
+    return found, rows
+
+
+def survive_kills(snap: Snap, tmp_path: Path, kills: int) -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    service = Service(tmp_path / "service", chance)
+    known: dict[str, tuple[Picture, list[object]]] = {}
+    longest = 1.0
+    killed = 0
+    for round_ in range(kills + 1):
+        service.change()
+        now = service.picture()
+        begun = time.monotonic()
+        process = snap.start(*service.arguments())
+        if round_:
+            try:
+                process.communicate(timeout=chance.uniform(0.02, longest))
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                killed += 1
+        process.communicate()
+        if process.returncode == 0:
+            longest = 0.6 * longest + 0.4 * (time.monotonic() - begun) * 1.1
+        snap.ok("check", "--read-data")
+        for id_ in snap.ids():
+            # A backup may have been killed just after its snapshot was written.
+            known.setdefault(id_, now)
+        assert set(snap.ids()) == set(known)
+        some = chance.choice(list(known))
+        assert restored(snap, some, tmp_path / "out") == known[some]
+    for id_, expected in known.items():
+        assert restored(snap, id_, tmp_path / "out") == expected
+    assert killed >= kills // 2
+    snap.ok(*service.arguments())
+    snap.ok("check", "--read-data")
+
+
+def test_kills_at_random_moments_lose_nothing(snap: Snap, tmp_path: Path) -> None:
+    survive_kills(snap, tmp_path, 10)
+
+
+@pytest.mark.slow
+def test_200_kills_at_random_moments_lose_nothing(snap: Snap, tmp_path: Path) -> None:
+    survive_kills(snap, tmp_path, 200)
+
+
+def write_noise(path: Path, mib: int) -> None:
+    chance = random.Random(mib)
+    with path.open("wb") as file:
+        for _ in range(mib):
+            file.write(chance.randbytes(MIB))
+
+
+def test_what_a_killed_backup_stored_is_reused(snap: Snap, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    write_noise(data / "f", 300)
+    process = snap.start("backup", str(data))
+    while sum(1 for _ in (snap.repository / "data").rglob("?" * 64)) < 3:
+        assert process.poll() is None
+    process.kill()
+    process.communicate()
+    summary = snap.json("backup", str(data))
+    assert summary["bytes_new"] < 210 * MIB
+    snap.ok("check", "--read-data")
+    assert list((snap.repository / "leases").iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_backup_ends_well_and_is_reused(
+    snap: Snap, tmp_path: Path, number: signal.Signals
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    write_noise(data / "f", 400)
+    process = snap.start("backup", str(data))
+    while not any((snap.repository / "data").rglob("?" * 64)):
+        assert process.poll() is None
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.decode().splitlines()[-1] == "snap: error: interrupted"
+    assert b"Traceback" not in err
+    assert snap.ids() == []
+    assert list((snap.repository / "leases").iterdir()) == []
+    summary = snap.json("backup", str(data))
+    assert summary["bytes_new"] < 375 * MIB
+    snap.ok("check", "--read-data")
