@@ -24,6 +24,11 @@ from snap.repo.tree import is_plain_name
 _STAGING_PREFIX = ".snap-restore-"
 _DIGEST_BYTES = 16
 _REREAD_BYTES = 4 << 20
+_HINTS = {
+    errno.EACCES: "check the owner and mode of the folder",
+    errno.EXDEV: "a folder in the way is another disk: restore into that folder itself",
+    errno.EBUSY: "something in the way is in use, as a mounted disk: restore elsewhere",
+}
 Place = tuple[bytes, ...]
 
 
@@ -98,8 +103,12 @@ class FolderTarget:
             self._made.append(new)
         staging = os.path.join(self._root, os.fsencode(_STAGING_PREFIX + secrets.token_hex(8)))
         os.mkdir(staging, 0o700)
-        os.mkdir(os.path.join(staging, b"new"), 0o700)
-        os.mkdir(os.path.join(staging, b"old"), 0o700)
+        try:
+            os.mkdir(os.path.join(staging, b"new"), 0o700)
+            os.mkdir(os.path.join(staging, b"old"), 0o700)
+        except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
         self._staging = staging
 
     def _staged(self, path: Place) -> bytes:
@@ -194,8 +203,6 @@ class FolderTarget:
             # Before anything of the user's goes, what replaces it is on disk.
             os.sync()
             self._carry_out(moves)
-            for path in sorted(self._folders, key=len, reverse=True):
-                self._set_attributes(self._final(path), self._folders[path], NodeType.DIR)
             shutil.rmtree(self._staging)
             self._staging = b""
             os.sync()
@@ -224,32 +231,37 @@ class FolderTarget:
                 raise _in_the_way(final)
 
     def _carry_out(self, moves: list[_Move]) -> None:
-        done: list[_Move] = []
+        """Rename everything into place and set the folders' attributes, or undo all of it."""
+        begun: list[_Move] = []
         try:
             for move in moves:
+                # Before the renames: an interruption may come between them.
+                begun.append(move)
                 if move.aside is not None:
                     os.rename(move.final, move.aside)
-                done.append(move)
                 os.rename(move.staged, move.final)
-        except OSError as error:
-            self._put_back(done, error)
+            for path in sorted(self._folders, key=len, reverse=True):
+                self._set_attributes(self._final(path), self._folders[path], NodeType.DIR)
+        except BaseException as error:
+            self._put_back(begun, error)
             raise
 
-    def _put_back(self, done: list[_Move], error: OSError) -> None:
+    def _put_back(self, begun: list[_Move], error: BaseException) -> None:
         """Undo renames; what was there before is never given up, even if that fails too."""
         stuck = False
-        for move in reversed(done):
+        for move in reversed(begun):
             try:
                 if _lstat(move.staged) is None:
                     os.rename(move.final, move.staged)
-                if move.aside is not None:
+                if move.aside is not None and _lstat(move.aside) is not None:
                     os.rename(move.aside, move.final)
             except OSError:
                 stuck = True
         if stuck:
             kept, self._staging = os.fsdecode(self._staging), b""
+            reason = getattr(error, "strerror", None) or "interrupted"
             raise TargetError(
-                f"{error.strerror}; not everything that was replaced could be put back",
+                f"{reason}; not everything that was replaced could be put back",
                 f"what was there before is in {kept}/old",
             ) from error
 
@@ -271,7 +283,7 @@ class FolderTarget:
             return TargetError(
                 f"{shown}: {error.strerror}", "free some space there; nothing was replaced"
             )
-        hint = "check the owner and mode of the folder" if error.errno == errno.EACCES else ""
+        hint = _HINTS.get(error.errno or 0, "")
         return TargetError(f"{shown}: {error.strerror or error}", hint)
 
 
