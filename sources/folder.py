@@ -24,6 +24,17 @@ from snap.repo.tree import is_plain_name
 _STAGING_PREFIX = ".snap-restore-"
 _DIGEST_BYTES = 16
 _REREAD_BYTES = 4 << 20
+_ATTRIBUTE_REFUSED = frozenset(
+    {
+        errno.ENOTSUP,
+        errno.EPERM,
+        errno.EACCES,
+        errno.E2BIG,
+        errno.ENOSPC,
+        # A label or an access list that means nothing to this system.
+        errno.EINVAL,
+    }
+)
 _HINTS = {
     errno.EACCES: "check the owner and mode of the folder",
     errno.EXDEV: "a folder in the way is another disk: restore into that folder itself",
@@ -62,8 +73,9 @@ class FolderTarget:
 
     def write(self, entry: TargetEntry, segments: Iterable[Segment]) -> None:
         """Write one entry under the staging folder and read it again."""
-        if not entry.path or not all(is_plain_name(name) for name in entry.path):
-            raise TargetError(f"refusing a path that leads elsewhere: {entry.path!r}")
+        for place in (entry.path, entry.path if entry.link_to is None else entry.link_to):
+            if not place or not all(is_plain_name(name) for name in place):
+                raise TargetError(f"refusing a path that leads elsewhere: {place!r}")
         self._refuse_existing(entry)
         try:
             self._stage()
@@ -166,7 +178,10 @@ class FolderTarget:
                 attributes.gid,
                 follow_symlinks=not is_link or descriptor is not None,
             )
-        except PermissionError:
+        except OSError as error:
+            # Invalid: a number that a user namespace, as of a rootless container, does not know.
+            if error.errno not in (errno.EPERM, errno.EACCES, errno.EINVAL):
+                raise
             if (attributes.uid, attributes.gid) != (os.geteuid(), os.getegid()):
                 self._owners_failed += 1
                 # A program that runs as its owner must not run as whoever restored it.
@@ -185,7 +200,7 @@ class FolderTarget:
             os.utime(path, ns=times, follow_symlinks=False)
 
     def _warn_attribute(self, path: bytes, name: bytes, error: OSError) -> None:
-        if error.errno not in (errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.E2BIG, errno.ENOSPC):
+        if error.errno not in _ATTRIBUTE_REFUSED:
             raise error
         self._warnings.append(
             f"{os.fsdecode(os.path.basename(path))}: attribute {os.fsdecode(name)} could not be "
