@@ -12,6 +12,7 @@ import pwd
 import stat as stat_module
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from types import TracebackType
@@ -60,23 +61,39 @@ class FilesSource:
     @contextmanager
     def open(self) -> Iterator["FilesView"]:
         """Open the view; files are opened one at a time while it is read."""
-        raw = os.fsencode(self._path)
         try:
+            # Named by the user, so a link is followed; below it none is.
+            raw = os.path.realpath(os.fsencode(self._path), strict=True)
             found = os.stat(raw)
         except OSError as error:
             raise SourceError(
                 f"{self._path}: {error.strerror}", "check the path, and whether it is mounted"
             ) from error
-        yield FilesView(raw, found, self._excludes, self._clock)
+        yield FilesView(raw, os.fsencode(self._path.name), found, self._excludes, self._clock)
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """A folder that is being walked: where, what is still to come, which one it was."""
+
+    path: tuple[bytes, ...]
+    names: Iterator[bytes]
+    identity: tuple[int, int | None]
 
 
 class FilesView:
     """The entries below one root."""
 
     def __init__(
-        self, root: bytes, found: os.stat_result, excludes: tuple[bytes, ...], clock: Clock
+        self,
+        root: bytes,
+        name: bytes,
+        found: os.stat_result,
+        excludes: tuple[bytes, ...],
+        clock: Clock,
     ) -> None:
         self._root = root
+        self._name = name
         self._found = found
         self._excludes = excludes
         self._clock = clock
@@ -89,7 +106,7 @@ class FilesView:
         if stat_module.S_ISDIR(self._found.st_mode):
             walk = self._walk()
         else:
-            walk = iter([self._entry(self._root, (os.path.basename(self._root),), self._found)])
+            walk = iter([self._entry(self._root, (self._name,), self._found)])
         for entry in walk:
             self._counts[entry.type] = self._counts.get(entry.type, 0) + 1
             yield entry
@@ -109,9 +126,9 @@ class FilesView:
             top = _sorted_names(self._root)
         except OSError as error:
             raise SourceError(f"{os.fsdecode(self._root)}: {error.strerror}") from error
-        stack: list[tuple[tuple[bytes, ...], Iterator[bytes]]] = [((), iter(top))]
+        stack = [_Folder((), iter(top), _identity(self._found))]
         while stack:
-            above, names = stack[-1]
+            above, names = stack[-1].path, stack[-1].names
             name = next(names, None)
             if name is None:
                 stack.pop()
@@ -119,16 +136,17 @@ class FilesView:
             path = (*above, name)
             if self._is_excluded(path):
                 continue
-            entry = self._look(path)
+            entry = self._look(path, stack[-1])
             below: list[bytes] = []
-            if entry.type is NodeType.DIR and not entry.problem:
+            if entry.type is NodeType.DIR and entry.attributes is not None and not entry.problem:
                 try:
                     below = _sorted_names(self._full(path))
                 except OSError as error:
                     entry = _with_problem(entry, error)
             yield entry
-            if below:
-                stack.append((path, iter(below)))
+            if below and entry.attributes is not None:
+                identity = (entry.attributes.device, entry.attributes.inode)
+                stack.append(_Folder(path, iter(below), identity))
 
     def _full(self, path: tuple[bytes, ...]) -> bytes:
         return b"/".join((self._root.rstrip(b"/"), *path))
@@ -142,12 +160,19 @@ class FilesView:
                 return True
         return False
 
-    def _look(self, path: tuple[bytes, ...]) -> Entry:
-        full = self._full(path)
+    def _look(self, path: tuple[bytes, ...], folder: "_Folder") -> Entry:
+        full, type_ = self._full(path), NodeType.FILE
         try:
-            return self._entry(full, path, os.lstat(full))
+            found = os.lstat(full)
+            type_ = _TYPES.get(stat_module.S_IFMT(found.st_mode), type_)
+            entry = self._entry(full, path, found)
+            # A link put in the folder's place would lead to files outside of the tree.
+            inside = os.stat(os.path.dirname(full), follow_symlinks=not folder.path)
+            if _identity(inside) != folder.identity:
+                return Entry(path, type_, None, problem="its folder was replaced meanwhile")
         except OSError as error:
-            return Entry(path, NodeType.FILE, None, problem=error.strerror or str(error))
+            return Entry(path, type_, None, problem=error.strerror or str(error))
+        return entry
 
     def _entry(self, full: bytes, path: tuple[bytes, ...], found: os.stat_result) -> Entry:
         type_ = _TYPES.get(stat_module.S_IFMT(found.st_mode))
@@ -160,6 +185,10 @@ class FilesView:
         if type_ is NodeType.SYMLINK:
             return Entry(path, type_, attributes, target=os.readlink(full))
         return Entry(path, type_, attributes)
+
+
+def _identity(found: os.stat_result) -> tuple[int, int | None]:
+    return found.st_dev, found.st_ino
 
 
 def _sorted_names(folder: bytes) -> list[bytes]:
@@ -230,15 +259,18 @@ class FileReader:
             if not same or not stat_module.S_ISREG(self._before.st_mode):
                 raise OSError(errno.ESTALE, "was replaced by something else while it was read")
             os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+            self._size = self._before.st_size
+            self._is_sparse = self._before.st_blocks * 512 < self._size
+            # Where SEEK_HOLE stays at the start, a hole is there.
+            self._data_end = (
+                os.lseek(self._descriptor, 0, os.SEEK_HOLE) if self._is_sparse else self._size
+            )
         except BaseException:
             os.close(self._descriptor)
             raise
         self._full = full
         self._inspector = inspector
-        self._size = self._before.st_size
-        self._is_sparse = self._before.st_blocks * 512 < self._size
         self._position = 0
-        self._data_end = 0 if self._is_sparse else self._size
 
     def __enter__(self) -> "FileReader":
         return self
