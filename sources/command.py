@@ -23,6 +23,7 @@ from snap.repo.source import Attributes, Consistency, Entry, NodeType, ViewRepor
 
 _STDERR_TAIL_BYTES = 4096
 _GRACE_SECONDS = 5.0
+_PARTING_SECONDS = 0.5
 _FILE_MODE = 0o600
 _PIPE_BYTES = 1 << 20
 _NOTICE_MILLISECONDS = 200
@@ -159,7 +160,8 @@ class _CommandView:
 
     def finish(self) -> ViewReport:
         code = self._process.wait()
-        self._drain.join()
+        # Something that it left running may hold its stderr for as long as it likes.
+        self._drain.join(_GRACE_SECONDS)
         said = self._tail.decode("utf-8", "backslashreplace").strip()
         if code != 0:
             how = f"ended by signal {-code}" if code < 0 else f"exit code {code}"
@@ -181,13 +183,15 @@ class _CommandView:
         )
 
     def close(self) -> None:
-        if self._process.poll() is None:
+        # What it left running and that holds its stderr is ended too; a daemon, which does not, may
+        # be what the command was to start.
+        if self._process.poll() is None or self._drain.is_alive():
             self._signal(signal.SIGTERM)
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_GRACE_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._signal(signal.SIGKILL)
-                self._process.wait()
+            self._drain.join(_PARTING_SECONDS)
+            self._signal(signal.SIGKILL)
+            self._process.wait()
         self._drain.join(_GRACE_SECONDS)
         if self._process.stdout is not None:
             self._process.stdout.close()
