@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 import stat as stat_module
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +37,8 @@ _BUSY_SLEEP_SECONDS = 0.05
 _SPOOL_PREFIX = "snap-spool-"
 _ROOM_BYTES = 16 << 20
 _COLLATIONS = 50
+_PROGRESS_STEPS = 10_000
+"""SQLite's virtual machine instructions: well under a millisecond's."""
 
 
 class SqliteSource:
@@ -146,7 +148,12 @@ class SqliteSource:
     def _connect(self) -> sqlite3.Connection:
         uri = f"file:{quote(os.fsencode(self._path))}"
         # Only a check that SQLite itself makes early tells whether the file can be opened at all.
-        live = sqlite3.connect(f"{uri}?mode=ro", uri=True, timeout=1, isolation_level=None)
+        live = sqlite3.connect(
+            f"{uri}?mode=ro",
+            uri=True,
+            timeout=self._timeout_ns / SECOND_NS,
+            isolation_level=None,
+        )
         try:
             live.execute("select count(*) from sqlite_schema").fetchone()
         except sqlite3.OperationalError as error:
@@ -255,6 +262,7 @@ class _SqliteView:
         self._point_ns = point_ns
         self._journal_mode = journal_mode
         self._examination: Examination | None = None
+        self._left = False
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._examine, daemon=True)
         self._thread.start()
@@ -300,11 +308,13 @@ class _SqliteView:
         )
 
     def close(self) -> None:
+        # Left early, nobody waits for the check of a large database.
+        self._left = True
         self._thread.join()
 
     def _examine(self) -> None:
         try:
-            self._examination = examine(self._spool)
+            self._examination = examine(self._spool, stop=lambda: self._left)
         except (SourceError, sqlite3.Error, OSError) as error:
             self._error = error
 
@@ -317,8 +327,10 @@ class Examination:
     warnings: tuple[str, ...]
 
 
-def examine(path: Path) -> Examination:
+def examine(path: Path, stop: Callable[[], bool] = lambda: False) -> Examination:
     """Check a database file that nobody writes to, and count its tables.
+
+    ``stop`` is asked every few milliseconds; when it returns true, the check ends with an error.
 
     Raises:
         SourceError: ``pragma integrity_check`` finds something; the first findings are named.
@@ -326,6 +338,7 @@ def examine(path: Path) -> Examination:
     """
     uri = f"file:{quote(os.fsencode(path))}?immutable=1"
     with _closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as db:
+        db.set_progress_handler(stop, _PROGRESS_STEPS)
         warnings = _check_integrity(db)
         statistics: dict[str, Any] = {
             key: db.execute(f"pragma {key}").fetchone()[0]

@@ -223,3 +223,13 @@ def test_an_index_that_needs_what_only_the_application_has_is_a_warning(tmp_path
     found = examine(path)
     assert found.statistics["tables"] == {"t": 1}
     assert any("own" in warning for warning in found.warnings)
+
+
+def test_leaving_early_does_not_wait_for_the_check(tmp_path: Path) -> None:
+    path = make(tmp_path / "events.db", 60_000)
+    interrupted = 0
+    for _ in range(5):
+        with source(path).open() as view:
+            pass
+        interrupted += isinstance(view._error, sqlite3.OperationalError)
+    assert interrupted
