@@ -1,5 +1,6 @@
 """The list of snapshots: loading, choosing one, changing tags."""
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta, tzinfo
@@ -80,8 +81,9 @@ def latest_revisions(snapshots: Iterable[Snapshot]) -> list[Snapshot]:
 def select_snapshot(snapshots: Sequence[Snapshot], selector: str, zone: tzinfo) -> Snapshot:
     """Return the snapshot that ``selector`` means.
 
-    An id prefix (of the snapshot or of what it was before its tags were changed), ``latest``, or
-    ``@2026-11-01`` or ``@2026-11-01T02:00``: the last one not after it (a date means its end).
+    An id prefix (of the snapshot or of what it was before its tags were changed), ``latest``,
+    ``latest~2`` (the second before it), or ``@2026-11-01`` or ``@2026-11-01T02:00``: the last one
+    not after it (a date means its end).
 
     Raises:
         SnapshotNotFound: none, or several.
@@ -89,8 +91,8 @@ def select_snapshot(snapshots: Sequence[Snapshot], selector: str, zone: tzinfo) 
     """
     if not snapshots:
         raise SnapshotNotFound("the repository has no snapshots", "make one with 'snap backup'")
-    if selector == "latest":
-        return snapshots[-1]
+    if re.fullmatch(r"latest(~\d{1,9})?", selector):
+        return _before_latest(snapshots, int(selector.partition("~")[2] or 0))
     if selector.startswith("@"):
         return _not_after(snapshots, selector[1:], zone)
     prefix = selector.lower()
@@ -107,6 +109,15 @@ def select_snapshot(snapshots: Sequence[Snapshot], selector: str, zone: tzinfo) 
             f"{len(found)} snapshots begin with {selector!r}", "give more digits"
         )
     return found[0]
+
+
+def _before_latest(snapshots: Sequence[Snapshot], steps: int) -> Snapshot:
+    if steps >= len(snapshots):
+        raise SnapshotNotFound(
+            f"there are {len(snapshots)} snapshots, none is {steps} before the latest",
+            "see 'snap snapshots'",
+        )
+    return snapshots[-1 - steps]
 
 
 def _not_after(snapshots: Sequence[Snapshot], text: str, zone: tzinfo) -> Snapshot:

@@ -40,6 +40,8 @@ SNAPSHOTS = [
     ("selector", "expected"),
     [
         ("latest", 2),
+        ("latest~0", 2),
+        ("latest~2", 0),
         ("a1", 0),
         ("A2", 1),
         ("b3" + "69" * 31, 2),
@@ -59,7 +61,9 @@ def test_a_date_means_its_end_in_the_zone_of_the_user() -> None:
     assert select_snapshot(SNAPSHOTS, "@2026-11-01", zone) == SNAPSHOTS[0]
 
 
-@pytest.mark.parametrize("selector", ["a", "", "ff", "@2020-01-01", "nonsense"])
+@pytest.mark.parametrize(
+    "selector", ["a", "", "ff", "@2020-01-01", "nonsense", "latest~3", "latest~", "latest~x"]
+)
 def test_none_and_several_are_clear_errors(selector: str) -> None:
     with pytest.raises(SnapshotNotFound) as caught:
         select_snapshot(SNAPSHOTS, selector, UTC)
