@@ -12,10 +12,12 @@ def describe_holders(path: Path) -> str:
 
     Other users' processes can be seen by root only.
     """
+    # SQLite follows links before it names the files beside a database.
+    real = os.path.realpath(path)
     wanted = set()
     for suffix in _SUFFIXES:
         try:
-            found = os.stat(path.with_name(path.name + suffix))
+            found = os.stat(real + suffix)
         except OSError:
             continue
         wanted.add((found.st_dev, found.st_ino))

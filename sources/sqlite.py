@@ -4,7 +4,6 @@ The copy is made into a spool file, never read from the live one; its integrity 
 is being stored.
 """
 
-import contextlib
 import os
 import secrets
 import shutil
@@ -110,8 +109,7 @@ class SqliteSource:
             self._spool_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
             _remove_stale(self._spool_dir)
             free_bytes = shutil.disk_usage(self._spool_dir).free
-            with contextlib.suppress(FileNotFoundError):
-                size_bytes += self._path.with_name(self._path.name + "-wal").stat().st_size
+            size_bytes += self._beside_bytes(b"-wal")
             if free_bytes < size_bytes + _ROOM_BYTES:
                 raise SourceError(
                     f"no room to copy {self._path}: {size_bytes + _ROOM_BYTES} bytes needed in "
@@ -136,6 +134,9 @@ class SqliteSource:
             with _closing(self._connect()) as live, _closing(sqlite3.connect(spool)) as copy:
                 copy.execute("pragma synchronous=off")
                 journal_mode = str(live.execute("pragma journal_mode").fetchone()[0])
+                if self._is_wal():
+                    # Opened as immutable, it says otherwise.
+                    journal_mode = "wal"
                 # In WAL mode one step reads one moment and holds nobody up, however long it takes.
                 if journal_mode == "wal" or not self._copy_in_steps(live, copy):
                     point_ns = self._clock()
@@ -161,7 +162,9 @@ class SqliteSource:
                 # Locked now; the copy waits for it as long as it may.
                 return live
             live.close()
-            if _primary(error) != sqlite3.SQLITE_CANTOPEN or self._has_wal():
+            if _primary(error) not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+                raise
+            if not self._is_wal() or self._beside_bytes(b"-wal") or self._beside_bytes(b"-journal"):
                 raise
             # A WAL database in a folder that we cannot write: without a log nobody is using it.
             live = sqlite3.connect(f"{uri}?immutable=1", uri=True, isolation_level=None)
@@ -170,9 +173,18 @@ class SqliteSource:
             raise
         return live
 
-    def _has_wal(self) -> bool:
-        wal = self._path.with_name(self._path.name + "-wal")
-        return wal.exists() and wal.stat().st_size > 0
+    def _beside_bytes(self, suffix: bytes) -> int:
+        """Return the size of the log or journal, 0 if there is none."""
+        # SQLite follows links before it names the files beside a database.
+        real = os.path.realpath(os.fsencode(self._path))
+        try:
+            return os.stat(real + suffix).st_size
+        except FileNotFoundError:
+            return 0
+
+    def _is_wal(self) -> bool:
+        with self._path.open("rb") as file:
+            return file.read(20)[18:] == bytes((_WAL_VERSION, _WAL_VERSION))
 
     def _copy_in_steps(self, live: sqlite3.Connection, copy: sqlite3.Connection) -> bool:
         """Copy while letting writers in between; return False when they never let it finish."""
