@@ -33,7 +33,11 @@ class BlobReader:
     """Fetches, opens and checks blobs. Safe from several threads."""
 
     def __init__(
-        self, backend: Backend, keys: Keys, cache: Cache, load_index: Callable[[], None]
+        self,
+        backend: Backend,
+        keys: Keys,
+        cache: Cache,
+        load_index: Callable[[], list[IntegrityError]],
     ) -> None:
         self._backend = backend
         self._keys = keys
@@ -44,6 +48,7 @@ class BlobReader:
         self._pack_keys: OrderedDict[tuple[ObjectId, int], bytes] = OrderedDict()
         self._rebuilding = threading.Lock()
         self._rebuilds = 0
+        self._index_problems: list[IntegrityError] = []
 
     def read(self, id_: BlobId, kind: Kind) -> bytes:
         """Return a blob's plaintext, checked against its id.
@@ -52,7 +57,8 @@ class BlobReader:
         it is built anew once, and the places that the index objects name are tried.
 
         Raises:
-            IntegrityError: the blob is missing or damaged everywhere; names the packs.
+            IntegrityError: the blob is missing or damaged everywhere; names the packs, or the
+                damaged index object that may have known it.
             FullKeyRequired: a data blob, and the key in use is a writer's.
             BackendError: the store failed.
         """
@@ -86,6 +92,10 @@ class BlobReader:
             raise unavailable[0]
         if failures:
             raise failures[0]
+        if self._index_problems:
+            raise IntegrityError(
+                f"{self._index_problems[0]}; nothing else says where blob {id_.hex()} is"
+            )
         raise IntegrityError(f"blob {id_.hex()}: missing: no index object says where it is")
 
     def _try_locations(
@@ -153,7 +163,7 @@ class BlobReader:
         with self._rebuilding:
             if self._rebuilds == 0:
                 self._cache.clear()
-                self._load_index()
+                self._index_problems = self._load_index()
                 self._rebuilds += 1
             return self._rebuilds != rebuilds_seen
 

@@ -1,5 +1,6 @@
 """Read and write msgpack maps strictly: stored data is never trusted (spec/FORMAT.md §1, §15)."""
 
+import struct
 from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
@@ -83,6 +84,19 @@ def field(value: Mapping[str, Any], key: str, kind: type[_T], default: _T | None
 def optional(value: Mapping[str, Any], key: str, kind: type[_T]) -> _T | None:
     """Return ``value[key]`` if present; as `field` otherwise."""
     return field(value, key, kind) if value.get(key) is not None else None
+
+
+def int_column(table: Mapping[str, Any], key: str, code: str, count: int) -> tuple[int, ...]:
+    """Return ``count`` little-endian integers of the struct code ``code`` stored under ``key``.
+
+    Raises:
+        DecodeError: the column is missing, or has more or fewer.
+    """
+    column = field(table, key, bytes)
+    layout = struct.Struct(f"<{count}{code}")
+    if len(column) != layout.size:
+        raise DecodeError(f"the column {key!r} has {len(column)} bytes instead of {layout.size}")
+    return layout.unpack(column)
 
 
 def compress(data: bytes | memoryview, level: int = 3) -> bytes:

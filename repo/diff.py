@@ -36,7 +36,7 @@ class Change:
 
 def diff_snapshots(repository: Repository, old: Snapshot, new: Snapshot) -> Iterator[Change]:
     """Yield the changes from ``old`` to ``new``, by component and path."""
-    repository.load_index()
+    repository.load_readable_index()
     names = sorted({c.name for c in (*old.components, *new.components)}, key=str.encode)
     for name in names:
         before, after = old.component(name), new.component(name)

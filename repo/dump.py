@@ -28,7 +28,7 @@ def dump_file(
         IntegrityError: something it needs is missing or damaged.
     """
     repository.require_full("read a file")
-    repository.load_index()
+    repository.load_readable_index()
     if not path:
         path = _only_file(repository, snapshot, component)
     node = find_node(repository, snapshot, component, path)

@@ -80,7 +80,7 @@ def decode_content(fields: Mapping[str, Any]) -> Content:
         return Content(layout, size, extents)
     lists = codec.field(fields, "lists", dict)
     ids = _ids(lists, "id")
-    lengths = _column(lists, "length", "Q", len(ids))
+    lengths = codec.int_column(lists, "length", "Q", len(ids))
     if sum(lengths) != size:
         raise DecodeError("a file's lists of extents do not add up to its size")
     return Content(layout, size, None, tuple(zip(ids, lengths, strict=True)))
@@ -130,9 +130,9 @@ def decode_extents(table: Mapping[str, Any]) -> tuple[Extent, ...]:
         raise DecodeError("an extent table names a blob twice")
     raw_index = codec.field(table, "index", bytes)
     count = len(raw_index) // 4
-    index = _column(table, "index", "I", count)
-    offsets = _column(table, "offset", "I", count)
-    lengths = _column(table, "length", "Q", count)
+    index = codec.int_column(table, "index", "I", count)
+    offsets = codec.int_column(table, "offset", "I", count)
+    lengths = codec.int_column(table, "length", "Q", count)
     return tuple(
         _extent(blobs, number, offset, length)
         for number, offset, length in zip(index, offsets, lengths, strict=True)
@@ -165,11 +165,3 @@ def _ids(table: Mapping[str, Any], key: str) -> list[BlobId]:
         return split_ids(codec.field(table, key, bytes))
     except ValueError as error:
         raise DecodeError(str(error)) from error
-
-
-def _column(table: Mapping[str, Any], key: str, code: str, count: int) -> tuple[int, ...]:
-    column = codec.field(table, key, bytes)
-    layout = struct.Struct(f"<{count}{code}")
-    if len(column) != layout.size:
-        raise DecodeError(f"the column {key!r} has {len(column)} bytes instead of {layout.size}")
-    return layout.unpack(column)

@@ -18,7 +18,7 @@ def find(
     With a slash in it, the pattern is matched against component and path together
     (``events.db/*.sql``), otherwise against the last part of the path.
     """
-    repository.load_index()
+    repository.load_readable_index()
     whole = "/" in pattern
     raw = os.fsencode(pattern.strip("/"))
     for snapshot in snapshots:

@@ -44,9 +44,9 @@ def decode_index(body: Mapping[str, Any]) -> list[PackSummary]:
     blobs = codec.field(body, "blobs", dict)
     pack_ids = _id_column(packs)
     kinds = _bytes_column(packs, "kind", len(pack_ids))
-    sizes = _int_column(packs, "size", "Q", len(pack_ids))
-    key_counts = _int_column(packs, "keys", "H", len(pack_ids))
-    counts = _int_column(packs, "blobs", "I", len(pack_ids))
+    sizes = codec.int_column(packs, "size", "Q", len(pack_ids))
+    key_counts = codec.int_column(packs, "keys", "H", len(pack_ids))
+    counts = codec.int_column(packs, "blobs", "I", len(pack_ids))
     if any(kind not in (DATA_PACK, META_PACK) for kind in kinds):
         raise DecodeError("the index names a pack of unknown kind")
     entries = _entries(blobs)
@@ -73,11 +73,11 @@ def _entries(blobs: Mapping[str, Any]) -> Iterator[PackEntry]:
         ids,
         _bytes_column(blobs, "kind", count),
         _bytes_column(blobs, "compression", count),
-        _int_column(blobs, "key", "H", count),
-        _int_column(blobs, "nonce", "I", count),
-        _int_column(blobs, "offset", "I", count),
-        _int_column(blobs, "stored", "I", count),
-        _int_column(blobs, "raw", "I", count),
+        codec.int_column(blobs, "key", "H", count),
+        codec.int_column(blobs, "nonce", "I", count),
+        codec.int_column(blobs, "offset", "I", count),
+        codec.int_column(blobs, "stored", "I", count),
+        codec.int_column(blobs, "raw", "I", count),
         strict=True,
     )
     return (PackEntry(BlobId(id_), *numbers) for id_, *numbers in columns)
@@ -99,11 +99,3 @@ def _bytes_column(table: Mapping[str, Any], key: str, count: int) -> bytes:
     if len(column) != count:
         raise DecodeError(f"the column {key!r} has {len(column)} entries instead of {count}")
     return column
-
-
-def _int_column(table: Mapping[str, Any], key: str, code: str, count: int) -> tuple[int, ...]:
-    column = codec.field(table, key, bytes)
-    layout = struct.Struct(f"<{count}{code}")
-    if len(column) != layout.size:
-        raise DecodeError(f"the column {key!r} has {len(column)} bytes instead of {layout.size}")
-    return layout.unpack(column)

@@ -70,7 +70,7 @@ class Repository:
         self.cache = cache
         self.clock = clock
         self.warnings: list[str] = []
-        self.blobs = BlobReader(backend, keys, cache, self.load_index)
+        self.blobs = BlobReader(backend, keys, cache, self.load_readable_index)
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> "Repository":
@@ -152,8 +152,19 @@ class Repository:
         """Bring the cache up to what the index objects in the store say.
 
         Raises:
-            IntegrityError: an index object is damaged.
+            IntegrityError: an index object is damaged; the others are loaded.
         """
+        problems = self.load_readable_index()
+        if problems:
+            raise problems[0]
+
+    def load_readable_index(self) -> list[IntegrityError]:
+        """Load all index objects that can be read; return a problem for each that cannot.
+
+        For what only reads: most of what is stored can be had without the damaged one. Each
+        problem also becomes a warning, once.
+        """
+        problems = []
         listed = {ObjectId(bytes.fromhex(name[-64:])): name for name in self.names(INDEX_PREFIX)}
         known = self.cache.index_ids()
         for id_ in listed.keys() - known:
@@ -161,10 +172,17 @@ class Repository:
                 packs = self.read_index(listed[id_])
             except ObjectNotFound:
                 continue
+            except IntegrityError as error:
+                problems.append(error)
+                continue
             self.cache.add_index(id_, packs)
         gone = known - listed.keys()
         if gone:
             self.cache.drop_indexes(gone)
+        new = [str(problem) for problem in problems if str(problem) not in self._index_warnings]
+        self.warnings += new
+        self._index_warnings.update(new)
+        return problems
 
     def read_index(self, name: str) -> list[PackSummary]:
         """Return what one index object says.

@@ -73,7 +73,7 @@ def run_restore(
         TargetError: the target cannot be written; it is as before.
     """
     repository.require_full("restore")
-    repository.load_index()
+    repository.load_readable_index()
     run = _Run(repository, target, reporter)
     try:
         run.restore(_nodes(repository, snapshot, component, path))
