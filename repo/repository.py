@@ -70,6 +70,7 @@ class Repository:
         self.cache = cache
         self.clock = clock
         self.warnings: list[str] = []
+        self._index_warnings: set[str] = set()
         self.blobs = BlobReader(backend, keys, cache, self.load_readable_index)
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
 
