@@ -1,7 +1,11 @@
-"""Profiles for hypothesis: short by default, deep on request."""
+"""Profiles for hypothesis (short by default, deep on request), and a folder for other users."""
 
 import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -9,3 +13,11 @@ settings.register_profile(
 )
 settings.register_profile("deep", settings.get_profile("quick"), max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """Give a folder that other users may enter: pytest closes its own, whenever one starts."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o755)
+        yield Path(name)

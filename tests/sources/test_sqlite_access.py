@@ -5,8 +5,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,11 +35,8 @@ except SourceError as error:
 
 
 @pytest.fixture
-def tmp_path() -> Iterator[Path]:
-    """Give a folder that others may enter: pytest closes its own, again whenever it starts."""
-    with tempfile.TemporaryDirectory() as name:
-        os.chmod(name, 0o755)
-        yield Path(name)
+def tmp_path(open_path: Path) -> Path:
+    return open_path
 
 
 def read_as_nobody(path: Path, tmp_path: Path) -> str:
