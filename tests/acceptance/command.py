@@ -81,7 +81,10 @@ def picture(root: Path, *, with_holes: bool = False) -> Picture:
                 found.st_uid,
                 found.st_gid,
                 found.st_mtime_ns,
-                sorted(os.listxattr(path, follow_symlinks=False)),
+                sorted(
+                    (name, os.getxattr(path, name, follow_symlinks=False))
+                    for name in os.listxattr(path, follow_symlinks=False)
+                ),
             )
             if stat.S_ISLNK(found.st_mode):
                 what += (os.readlink(path),)
