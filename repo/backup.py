@@ -216,6 +216,7 @@ class _Run:
             component,
             status=PARTIAL if problems else SUCCESS,
             subtree=subtree,
+            root=report.root,
             consistency=str(report.consistency),
             point_ns=report.point_ns,
             downtime_ns=report.downtime_ns,

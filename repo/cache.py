@@ -8,6 +8,7 @@ checked where it matters: metadata blobs against their ids, locations by opening
 import contextlib
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ create index blobs_by_pack on blobs(pack_row);
 create table metadata(id blob primary key, plain blob not null) without rowid;
 """
 _BUSY_SECONDS = 60.0
+_BUSY_WAIT_SECONDS = 0.02
 _NOT_DAMAGE = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -88,12 +90,19 @@ class Cache:
             raise CacheFailed(path, error) from error
 
     def _open_or_begin_anew(self) -> sqlite3.Connection:
-        try:
-            return self._open()
-        except sqlite3.DatabaseError as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NOT_DAMAGE:
-                raise
-            return self._begin_anew()
+        give_up = time.monotonic() + _BUSY_SECONDS
+        while True:
+            try:
+                return self._open()
+            except sqlite3.DatabaseError as error:
+                code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+                if code == sqlite3.SQLITE_BUSY and time.monotonic() < give_up:
+                    # SQLite does not wait by itself where two switch a new file to WAL at once.
+                    time.sleep(_BUSY_WAIT_SECONDS)
+                    continue
+                if code in _NOT_DAMAGE:
+                    raise
+                return self._begin_anew()
 
     def _open(self) -> sqlite3.Connection:
         self._path.touch(mode=0o600)

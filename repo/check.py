@@ -63,7 +63,7 @@ def run_check(
     repository.cache.forget_metadata()
     _check_key_slots(repository, findings)
     packs = _check_index(repository, findings)
-    present = _check_presence(repository, packs, findings)
+    present, unindexed = _check_presence(repository, packs, findings)
     snapshots = _check_snapshots(repository, findings)
     reader = PackCheck(repository, findings)
     chosen = _choose(present, read_fraction, chance or random.SystemRandom())
@@ -71,6 +71,8 @@ def run_check(
     for pack in chosen:
         reader.check(pack)
         reporter.advance(pack.size_bytes, item=pack.id.hex()[:8])
+    for name in unindexed if read_fraction >= 1 else ():
+        reader.check_unindexed(name)
     reporter.finish()
     if chosen and repository.keys.private is None:
         findings.hints.append(
@@ -125,8 +127,8 @@ def _check_index(repository: Repository, findings: Findings) -> list[PackSummary
 
 def _check_presence(
     repository: Repository, packs: Sequence[PackSummary], findings: Findings
-) -> list[PackSummary]:
-    """Compare the index with what is in the store; return the packs that are there."""
+) -> tuple[list[PackSummary], list[str]]:
+    """Compare the index with the store; return the packs that are there, and names in no index."""
     stored: dict[str, int] = {}
     for prefix in ("data/", "meta/"):
         for stat in repository.backend.list(prefix):
@@ -144,9 +146,10 @@ def _check_presence(
             findings.add(name, f"{size} bytes long instead of {pack.size_bytes}")
     if stored:
         findings.hints.append(
-            f"{len(stored)} packs are in no index: an interrupted backup left them, or one runs"
+            f"{len(stored)} packs are in no index that can be read: left by an interrupted backup, "
+            "written by one that runs now, or an index object is lost; do not delete them"
         )
-    return present
+    return present, sorted(stored)
 
 
 def _check_snapshots(repository: Repository, findings: Findings) -> int:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from snap.backends.base import ObjectNotFound, ShortRead
 
+from snap.errors import IntegrityError
+
 from .catalog import Problem
 from .codec import DecodeError
 from .ids import object_id, pack_name
@@ -66,6 +68,19 @@ class PackCheck:
         if object_id(stored) != pack.id:
             self._findings.add(name, "its bytes do not have the hash in its name")
         self._check_content(pack, name, stored)
+
+    def check_unindexed(self, name: str) -> None:
+        """Read a pack that no index names: its hash, and that its directory opens."""
+        try:
+            stored = self._repository.get_object(name)
+            read_directory(self._repository.keys, len(stored), lambda o, n: stored[o : o + n])
+        except (IntegrityError, DecodeError, ShortRead) as error:
+            self._findings.add(name, error)
+        except ObjectNotFound:
+            # Deleted since it was listed; no index names it.
+            return
+        else:
+            self.bytes_read += len(stored)
 
     def _check_content(self, pack: PackSummary, name: str, stored: bytes) -> None:
         view = memoryview(stored)

@@ -77,6 +77,9 @@ def run_restore(
     run = _Run(repository, target, reporter)
     try:
         run.restore(_nodes(repository, snapshot, component, path))
+        root = require_tree(snapshot, component).root
+        if root is not None and not path:
+            target.set_root(root)
         run.result.warnings += target.finish()
     except BaseException:
         target.abort()

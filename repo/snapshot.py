@@ -7,8 +7,14 @@ from typing import Any
 from . import codec
 from .codec import DecodeError
 from .ids import ID_BYTES, NO_ID, BlobId, ObjectId
-from .source import Consistency
-from .tree import decode_subtree, is_plain_name
+from .source import Attributes, Consistency
+from .tree import (
+    decode_attributes,
+    decode_subtree,
+    encode_attributes,
+    encode_xattrs,
+    is_plain_name,
+)
 
 SUCCESS = "success"
 PARTIAL = "partial"
@@ -31,6 +37,7 @@ class Component:
     place: str
     status: str
     subtree: tuple[BlobId, ...] | None = None
+    root: Attributes | None = None
     files: int = 0
     bytes: int = 0
     bytes_new: int = 0
@@ -137,6 +144,8 @@ def _encode_component(c: Component) -> dict[str, Any]:
         "problems": [[path, reason] for path, reason in c.problems],
         "warnings": list(c.warnings),
     }
+    if c.root is not None:
+        fields["root"] = encode_attributes(c.root) | {"xattrs": encode_xattrs(c.root)}
     if c.subtree is not None:
         fields["subtree"] = b"".join(c.subtree)
     if c.error:
@@ -198,6 +207,7 @@ def _decode_component(fields: object) -> Component:
         place=codec.field(fields, "place", str),
         status=codec.field(fields, "status", str),
         subtree=decode_subtree(fields) if "subtree" in fields else None,
+        root=decode_attributes(codec.field(fields, "root", dict)) if "root" in fields else None,
         files=codec.field(fields, "files", int),
         bytes=codec.field(fields, "bytes", int),
         bytes_new=codec.field(fields, "bytes_new", int),

@@ -102,6 +102,7 @@ class ViewReport:
 
     ``statistics`` hold str, int, float, bool, None, lists and maps of them only, and were taken
     inside the same consistent view as the entries. ``point_ns`` is the moment the view shows.
+    ``root`` are the attributes of the folder that the entries lie in, where there is one.
     """
 
     consistency: Consistency
@@ -110,6 +111,7 @@ class ViewReport:
     versions: Mapping[str, str] = field(default_factory=dict)
     warnings: Sequence[str] = ()
     downtime_ns: int = 0
+    root: Attributes | None = None
 
 
 class View(Protocol):

@@ -52,6 +52,10 @@ class Target(Protocol):
         """
         ...
 
+    def set_root(self, attributes: Attributes) -> None:
+        """Say what the folder that everything lies in should have; set by `finish`."""
+        ...
+
     def finish(self) -> list[str]:
         """Make all that was written durable and visible in its place.
 

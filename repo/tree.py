@@ -62,12 +62,7 @@ def _encode_node(node: Node) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "name": node.name,
         "type": str(node.type),
-        "mode": a.mode,
-        "uid": a.uid,
-        "gid": a.gid,
-        "user": a.user,
-        "group": a.group,
-        "mtime": a.mtime_ns,
+        **encode_attributes(a),
     }
     if node.type is NodeType.FILE:
         fields |= _encode_file_fields(node)
@@ -78,8 +73,25 @@ def _encode_node(node: Node) -> dict[str, Any]:
     elif node.type in (NodeType.CHARDEV, NodeType.BLOCKDEV):
         fields["rdev"] = a.rdev
     if a.xattrs:
-        fields["xattrs"] = [[name, value] for name, value in a.xattrs]
+        fields["xattrs"] = encode_xattrs(a)
     return fields
+
+
+def encode_attributes(a: Attributes) -> dict[str, Any]:
+    """Return the fields that every node has (spec/FORMAT.md §9.2)."""
+    return {
+        "mode": a.mode,
+        "uid": a.uid,
+        "gid": a.gid,
+        "user": a.user,
+        "group": a.group,
+        "mtime": a.mtime_ns,
+    }
+
+
+def encode_xattrs(a: Attributes) -> list[list[bytes]]:
+    """Return extended attributes as names and values."""
+    return [[name, value] for name, value in a.xattrs]
 
 
 def _encode_file_fields(node: Node) -> dict[str, Any]:
@@ -135,7 +147,7 @@ def _decode_node(fields: Mapping[str, Any]) -> Node:
         type_ = NodeType(codec.field(fields, "type", str))
     except ValueError as error:
         raise DecodeError("a node of unknown type") from error
-    attributes = _decode_attributes(fields)
+    attributes = decode_attributes(fields)
     node = Node(name, type_, attributes)
     match type_:
         case NodeType.FILE:
@@ -165,7 +177,12 @@ def decode_subtree(fields: Mapping[str, Any]) -> tuple[BlobId, ...]:
     return ids
 
 
-def _decode_attributes(fields: Mapping[str, Any]) -> Attributes:
+def decode_attributes(fields: Mapping[str, Any]) -> Attributes:
+    """Return the attributes among a node's fields.
+
+    Raises:
+        DecodeError: one is missing or impossible.
+    """
     mode = codec.field(fields, "mode", int)
     if mode & ~_MODE_MASK:
         raise DecodeError("a mode with bits that are no permissions")

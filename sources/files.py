@@ -95,6 +95,7 @@ class FilesView:
         self._root = root
         self._name = name
         self._found = found
+        self._root_attributes: Attributes | None = None
         self._excludes = excludes
         self._clock = clock
         self._point_ns = clock()
@@ -118,10 +119,12 @@ class FilesView:
             point_ns=self._point_ns,
             statistics={"entries": dict(sorted(self._counts.items()))},
             warnings=self._inspector.warnings(),
+            root=self._root_attributes,
         )
 
     def _walk(self) -> Iterator[Entry]:
         # The root itself is no entry; if it cannot be read there is nothing to back up.
+        self._root_attributes = attributes_of(self._root, self._found)
         try:
             top = _sorted_names(self._root)
         except OSError as error:

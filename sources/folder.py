@@ -65,6 +65,7 @@ class FolderTarget:
         self._made: list[bytes] = []
         self._staging = b""
         self._folders: dict[Place, Attributes] = {}
+        self._root_attributes: Attributes | None = None
         self._owners_failed = 0
         self._is_root = os.geteuid() == 0
         self._warnings: list[str] = []
@@ -209,6 +210,10 @@ class FolderTarget:
 
     # Into place
 
+    def set_root(self, attributes: Attributes) -> None:
+        """Keep what the folder itself should have: set last, since moving things in changes it."""
+        self._root_attributes = attributes
+
     def finish(self) -> list[str]:
         """Move everything into place, then set what moving disturbs; durable on return."""
         try:
@@ -220,6 +225,8 @@ class FolderTarget:
             self._carry_out(moves)
             shutil.rmtree(self._staging)
             self._staging = b""
+            if self._root_attributes is not None:
+                self._set_attributes(self._root, self._root_attributes, NodeType.DIR)
             os.sync()
         except OSError as error:
             raise self._explain(error, self._root) from error

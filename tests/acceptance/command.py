@@ -71,7 +71,8 @@ def picture(root: Path, *, with_holes: bool = False) -> Picture:
     result: Picture = {}
     top = os.fsencode(root)
     for folder, folders, files in os.walk(top):
-        for name in (*folders, *files):
+        here = [b"."] if folder == top else []
+        for name in (*here, *folders, *files):
             path = os.path.join(folder, name)
             found = os.lstat(path)
             relative = os.path.relpath(path, top).decode("utf-8", "surrogateescape")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from snap.repo.source import Attributes
 from snap.repo.target import Segment, TargetEntry
 
 
@@ -14,6 +15,7 @@ class MemoryTarget:
         self.files: dict[bytes, bytes] = {}
         self.holes: list[tuple[int, int]] = []
         self.aborted = False
+        self.root: Attributes | None = None
 
     def write(self, entry: TargetEntry, segments: Iterable[Segment]) -> None:
         content = bytearray()
@@ -26,6 +28,9 @@ class MemoryTarget:
                 assert len(segment.data) == segment.length
                 content += segment.data
         self._pending[b"/".join(entry.path)] = (entry, bytes(content))
+
+    def set_root(self, attributes: Attributes) -> None:
+        self.root = attributes
 
     def finish(self) -> list[str]:
         for path, (entry, content) in self._pending.items():

@@ -1,4 +1,5 @@
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,31 @@ def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
 def test_only_metadata_blobs_are_kept() -> None:
     assert is_metadata(Kind.TREE)
     assert not is_metadata(Kind.DATA)
+
+
+def test_many_may_open_a_new_cache_at_once(tmp_path: Path) -> None:
+    for round_ in range(10):
+        path = tmp_path / f"{round_}.sqlite"
+        failures: list[BaseException] = []
+        start = threading.Barrier(6)
+
+        def open_and_use(
+            path: Path = path,
+            start: threading.Barrier = start,
+            failures: list[BaseException] = failures,
+        ) -> None:
+            try:
+                start.wait()
+                cache = Cache(path, INSTANCE)
+                cache.add_index(INDEX, [pack(1, 10)])
+                assert cache.has_blob(blob(10))
+                cache.close()
+            except BaseException as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=open_and_use) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failures == []

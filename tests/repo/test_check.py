@@ -93,9 +93,23 @@ def test_a_pack_in_no_index_is_a_hint_and_no_error(
     name = next(iter(backend.list("data/"))).name
     other = name[:-1] + ("0" if name[-1] != "0" else "1")
     backend.put(other, b"left by someone")
-    report = check(filled)
+    report = check(filled, 0)
     assert report.ok
     assert any("in no index" in hint for hint in report.hints)
+    assert [p.object for p in check(filled).errors] == [other], "reading all reads it as well"
+
+
+def test_a_pack_and_its_index_that_are_both_damaged_are_both_named(
+    filled: Repository, backend: MemoryBackend
+) -> None:
+    index = filled.names("index/")[0]
+    pack = filled.read_index(index)[0]
+    from snap.repo.ids import pack_name
+
+    name = pack_name(pack.kind, pack.id)
+    for damaged in (index, name):
+        backend.put(damaged, backend.get(damaged)[:-1])
+    assert {index, name} <= {p.object for p in check(filled).errors}
 
 
 def test_an_index_that_lies_is_named(filled: Repository, backend: MemoryBackend) -> None:

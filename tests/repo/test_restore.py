@@ -10,7 +10,7 @@ from snap.repo.progress import SilentReporter
 from snap.repo.repository import Repository
 from snap.repo.restore import RestoreResult, run_restore
 from snap.repo.snapshot import Snapshot
-from snap.repo.source import Attributes, Entry, NodeType
+from snap.repo.source import Attributes, Consistency, Entry, NodeType, ViewReport
 
 from .conftest import Opener, back_up
 from .dictsource import FILE, BytesReader, DictSource, Item
@@ -43,6 +43,18 @@ def test_everything_comes_back_with_its_attributes(
     assert (result.files, result.bytes, result.problems) == (3, len(NOISE) + 1, [])
     order = list(target.entries)
     assert order.index(b"a") < order.index(b"a/b") < order.index(b"a/b/c")
+
+
+def test_the_folder_itself_gets_its_attributes_back_with_the_whole_component(
+    repository: Repository,
+) -> None:
+    root = Attributes(mode=0o700, uid=3, gid=4, user="u", mtime_ns=9, xattrs=((b"a", b"b"),))
+    report = ViewReport(Consistency.CRASH, 5, root=root)
+    snapshot = back_up(repository, DictSource({b"d/f": b"x"}, report=report))
+    whole, _ = restore(repository, snapshot)
+    assert whole.root == root
+    part, _ = restore(repository, snapshot, b"d")
+    assert part.root is None
 
 
 def test_a_part_comes_with_the_folders_above_it(repository: Repository) -> None:

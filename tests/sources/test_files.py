@@ -39,6 +39,16 @@ def test_attributes_links_and_special_files_are_kept(tmp_path: Path) -> None:
     assert (found[b"p"].type, found[b"s"].type) == (NodeType.FIFO, NodeType.SOCKET)
 
 
+def test_the_attributes_of_the_folder_itself_are_reported(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    tree.chmod(0o701)
+    os.utime(tree, ns=(0, 55))
+    _, _, report = read_all(FilesSource(tree))
+    assert report.root is not None
+    assert (report.root.mode, report.root.mtime_ns) == (0o701, 55)
+
+
 def test_extended_attributes_are_kept(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"x")
     try:

@@ -59,6 +59,15 @@ def test_everything_is_invisible_before_finish_and_in_place_after(tmp_path: Path
     assert stat.S_ISFIFO((root / "p").stat().st_mode)
 
 
+def test_the_folder_itself_gets_its_attributes_last(tmp_path: Path) -> None:
+    target = FolderTarget(tmp_path / "t")
+    put(target, b"f", b"x")
+    target.set_root(Attributes(mode=0o710, uid=os.getuid(), gid=os.getgid(), mtime_ns=77))
+    target.finish()
+    found = (tmp_path / "t").stat()
+    assert (stat.S_IMODE(found.st_mode), found.st_mtime_ns) == (0o710, 77)
+
+
 def test_holes_stay_holes_and_zeros_stay_data(tmp_path: Path) -> None:
     target = FolderTarget(tmp_path / "t")
     size = (4 << 20) + 5
