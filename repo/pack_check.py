@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from snap.backends.base import ObjectNotFound, ShortRead
-
 from snap.errors import IntegrityError
 
 from .catalog import Problem
