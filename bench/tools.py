@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,22 +18,33 @@ class Measured:
     peak_mib: float
 
 
+LAUNCHER = """
+import os, subprocess, sys, time
+begun = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+process.returncode = os.waitstatus_to_exitcode(status)
+print(process.returncode, time.perf_counter() - begun, usage.ru_maxrss / 1024)
+"""
+"""Small itself: what a child inherits at its fork would count as its own peak."""
+
+
 def measure(
     arguments: list[str], environment: dict[str, str], folder: Path | None = None
 ) -> Measured:
     """Run a program and measure it; anything but success stops the benchmark."""
-    begun = time.perf_counter()
-    with open(os.devnull, "wb") as nothing:
-        process = subprocess.Popen(
-            arguments, env=environment, cwd=folder, stdout=nothing, stderr=subprocess.PIPE
-        )
-    error = process.stderr.read() if process.stderr else b""
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - begun
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(arguments)} failed: {error.decode()[-2000:]}")
-    return Measured(seconds, usage.ru_maxrss / 1024)
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", LAUNCHER, *arguments],
+        env=environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    code, seconds, peak_mib = done.stdout.split()
+    if int(code):
+        raise SystemExit(f"{' '.join(arguments)} failed: {done.stderr[-2000:]}")
+    return Measured(float(seconds), float(peak_mib))
 
 
 def size_of(folder: Path) -> int:
