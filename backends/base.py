@@ -105,8 +105,8 @@ class Backend(Protocol):
     def list(self, prefix: str) -> Iterator[ObjectStat]:
         """Yield every object whose name begins with ``prefix``, in no set order.
 
-        ``prefix`` is empty or ends with ``/``. Complete: an object that was there when
-        the listing began and still is when it ends is yielded, once.
+        ``prefix`` is empty or ends with ``/`` (`check_prefix`). Complete: an object that was
+        there when the listing began and still is when it ends is yielded, once.
         """
         ...
 
@@ -129,3 +129,10 @@ def check_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise UsageError(f"not a valid object name: {name!r}")
     return name
+
+
+def check_prefix(prefix: str) -> str:
+    """Return ``prefix`` if it is empty or a valid name and a slash, else raise UsageError."""
+    if prefix and not (prefix.endswith("/") and _NAME.fullmatch(prefix[:-1])):
+        raise UsageError(f"not a valid prefix of object names: {prefix!r}")
+    return prefix

@@ -1,6 +1,7 @@
 """A store that fails as it is told to: for tests of everything that must survive failures."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -16,9 +17,10 @@ class Fault:
         prefix: Names that it concerns.
         at: The how-manieth matching call fails, counted from 1.
         times: How many calls in a row fail from there on; None is all.
-        error: What is raised; None lets the call go on, for ``change`` to spoil what it gives.
-        change: Applied to what ``get`` returns.
+        error: What is raised; None lets the call go on.
+        change: Applied to what ``get`` returns or ``put`` stores: cuts it short, flips bits.
         late: Raise only after the inner store has done it: an answer that was lost.
+        delay_seconds: How long the call takes, by the store's ``sleep``, before all else.
         omit: Leave these names out of listings.
     """
 
@@ -31,6 +33,7 @@ class Fault:
     )
     change: Callable[[bytes], bytes] | None = None
     late: bool = False
+    delay_seconds: float = 0.0
     omit: frozenset[str] = frozenset()
     calls: int = 0
 
@@ -46,8 +49,11 @@ class Fault:
 class FaultyBackend:
     """Passes everything on to another store, but for the faults that strike."""
 
-    def __init__(self, inner: Backend, *faults: Fault) -> None:
+    def __init__(
+        self, inner: Backend, *faults: Fault, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         self._inner = inner
+        self._sleep = sleep
         self._lock = threading.Lock()
         self.faults = list(faults)
         self.calls: list[tuple[str, str]] = []
@@ -62,23 +68,22 @@ class FaultyBackend:
             self.calls.append((operation, name))
             struck = [fault for fault in self.faults if fault.strikes(operation, name)]
         for fault in struck:
+            if fault.delay_seconds:
+                self._sleep(fault.delay_seconds)
             if fault.error is not None and not fault.late:
                 raise fault.error()
         return struck
 
     def put(self, name: str, data: Buffer, *, exclusive: bool = False) -> None:
-        """Store an object, unless a fault strikes."""
+        """Store an object, spoiled where a fault says so."""
         struck = self._struck("put", name)
-        self._inner.put(name, data, exclusive=exclusive)
+        self._inner.put(name, _changed(struck, bytes(data)), exclusive=exclusive)
         _raise_late(struck)
 
     def get(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """Return an object, spoiled where a fault says so."""
         struck = self._struck("get", name)
-        data = self._inner.get(name, offset, length)
-        for fault in struck:
-            if fault.change is not None:
-                data = fault.change(data)
+        data = _changed(struck, self._inner.get(name, offset, length))
         _raise_late(struck)
         return data
 
@@ -107,6 +112,13 @@ class FaultyBackend:
     def close(self) -> None:
         """Close the inner store."""
         self._inner.close()
+
+
+def _changed(struck: list[Fault], data: bytes) -> bytes:
+    for fault in struck:
+        if fault.change is not None:
+            data = fault.change(data)
+    return data
 
 
 def _raise_late(struck: list[Fault]) -> None:

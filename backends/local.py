@@ -2,6 +2,7 @@
 
 An object is a file of the same relative name. A put writes a file under ``tmp/``, makes it
 durable, and renames it into place; a crash leaves nothing but such a temporary file.
+A folder that was there and is gone is never made anew: it may be a disk that was unmounted.
 """
 
 import contextlib
@@ -27,6 +28,7 @@ from .base import (
     ShortRead,
     StorageFull,
     check_name,
+    check_prefix,
 )
 
 _Entries = list[os.DirEntry[str]]
@@ -38,7 +40,19 @@ _NO_SUCH = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR})
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _FOR_NOW = frozenset(
-    {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EBUSY, errno.EHOSTDOWN}
+    {
+        errno.EIO,
+        errno.ESTALE,
+        errno.ETIMEDOUT,
+        errno.EAGAIN,
+        errno.EBUSY,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.ENOTCONN,
+        errno.ECONNRESET,
+    }
 )
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
@@ -76,8 +90,8 @@ class LocalBackend:
         self._lock = threading.Lock()
         self._folders: set[Path] = set()
         self._swept = False
-        if self._root.exists() and not self._root.is_dir():
-            raise UsageError(f"{root} is not a folder", "name the folder of a repository")
+        if self._find_root():
+            self._folders.add(self._root)
 
     @property
     def location(self) -> str:
@@ -88,21 +102,34 @@ class LocalBackend:
         """Store an object: temporary file, fsync, rename or link, fsync of the folder."""
         path = self._path(name)
         with _translated(name, self.location):
-            self._make_folder(self._root / _TEMPORARY)
-            self._make_folder(path.parent)
-            self._sweep_once()
-            temporary = self._root / _TEMPORARY / secrets.token_hex(16)
             try:
-                _write_durably(temporary, data)
-                if exclusive:
-                    _place_exclusively(temporary, path, data)
-                else:
-                    temporary.rename(path)
+                self._place(path, data, exclusive=exclusive)
             except FileExistsError as error:
                 raise ObjectExists(f"{name}: exists already in {self.location}") from error
-            finally:
-                temporary.unlink(missing_ok=True)
-            _sync_folder(path.parent)
+            except OSError as error:
+                if error.errno not in _NO_SUCH:
+                    raise
+                # Not ObjectNotFound: that would say something of the object, not of its place.
+                raise BackendError(
+                    f"{self.location}: {name} cannot be stored: {error.strerror}",
+                    "check that the folder is still there, and its disk mounted",
+                ) from error
+
+    def _place(self, path: Path, data: Buffer, *, exclusive: bool) -> None:
+        self._make_folder(self._root / _TEMPORARY)
+        self._make_folder(path.parent)
+        self._sweep_once()
+        temporary = self._root / _TEMPORARY / secrets.token_hex(16)
+        try:
+            _write_durably(temporary, data)
+            if exclusive:
+                _place_exclusively(temporary, path, data)
+            else:
+                temporary.rename(path)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+        _sync_folder(path.parent)
 
     def get(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """Return the object or a range of it."""
@@ -132,19 +159,15 @@ class LocalBackend:
 
     def list(self, prefix: str) -> Iterator[ObjectStat]:
         """Yield the objects below a folder; what vanishes meanwhile may be left out."""
-        start = self._root / prefix if prefix else self._root
-        folders = [start]
-        while folders:
-            folder = folders.pop()
-            for entry in self._scan(folder):
-                name = Path(entry.path).relative_to(self._root).as_posix()
-                if entry.is_dir(follow_symlinks=False):
-                    if name != _TEMPORARY:
-                        folders.append(Path(entry.path))
-                elif entry.is_file(follow_symlinks=False):
-                    found = self._stat_entry(entry, name)
-                    if found is not None:
-                        yield found
+        prefixes = [check_prefix(prefix)]
+        while prefixes:
+            below = prefixes.pop()
+            for entry in self._scan(self._root / below):
+                found = self._examine(entry, below + entry.name)
+                if isinstance(found, str):
+                    prefixes.append(found)
+                elif found is not None:
+                    yield found
 
     def _scan(self, folder: Path) -> _Entries:
         try:
@@ -155,15 +178,19 @@ class LocalBackend:
         except OSError as error:
             raise translate(error, "", str(folder)) from error
 
-    def _stat_entry(self, entry: "os.DirEntry[str]", name: str) -> ObjectStat | None:
+    def _examine(self, entry: "os.DirEntry[str]", name: str) -> ObjectStat | str | None:
+        """Return an object's stat, a folder's prefix, or None for what is not ours or is gone."""
         try:
-            check_name(name)
+            self._path(name)
+            if entry.is_dir(follow_symlinks=False):
+                return f"{name}/"
             found = entry.stat(follow_symlinks=False)
         except (UsageError, FileNotFoundError):
-            # Not an object of ours, or deleted since the folder was read.
             return None
         except OSError as error:
             raise translate(error, name, self.location) from error
+        if not stat_module.S_ISREG(found.st_mode):
+            return None
         return ObjectStat(name, found.st_size, found.st_mtime_ns)
 
     def delete(self, name: str) -> None:
@@ -177,23 +204,43 @@ class LocalBackend:
         """Hold nothing open between calls, so there is nothing to release."""
 
     def _path(self, name: str) -> Path:
-        return self._root / check_name(name)
+        if check_name(name).partition("/")[0] == _TEMPORARY:
+            raise UsageError(f"not a valid object name: {name!r} is for temporary files")
+        return self._root / name
+
+    def _find_root(self) -> bool:
+        with _translated("", self.location):
+            try:
+                mode = self._root.stat().st_mode
+            except FileNotFoundError:
+                return False
+            except NotADirectoryError as error:
+                raise UsageError(
+                    f"{self._root} lies below what is not a folder",
+                    "name the folder of a repository",
+                ) from error
+        if not stat_module.S_ISDIR(mode):
+            raise UsageError(f"{self._root} is not a folder", "name the folder of a repository")
+        return True
 
     def _make_folder(self, folder: Path) -> None:
         """Make a folder and those above it, each durable in its parent."""
         with self._lock:
-            if folder in self._folders and folder.is_dir():
-                return
-        missing = []
-        while not folder.is_dir():
-            missing.append(folder)
-            folder = folder.parent
-        for new in reversed(missing):
+            known = folder in self._folders
+        if known and folder.is_dir():
+            return
+        if folder == self._root:
+            if known:
+                raise FileNotFoundError(errno.ENOENT, "the repository's folder is gone")
+            _make_root(folder)
+        else:
+            self._make_folder(folder.parent)
             with contextlib.suppress(FileExistsError):
-                new.mkdir(mode=0o700)
-            _sync_folder(new.parent)
+                folder.mkdir(mode=0o700)
+            # Also where it was there: whoever made it may have died before doing this.
+            _sync_folder(folder.parent)
         with self._lock:
-            self._folders.update(missing)
+            self._folders.add(folder)
 
     def _sweep_once(self) -> None:
         """Remove what puts that died left behind, once per instance."""
@@ -208,6 +255,17 @@ class LocalBackend:
                     Path(entry.path).unlink()
 
 
+def _make_root(root: Path) -> None:
+    missing = []
+    while not root.is_dir():
+        missing.append(root)
+        root = root.parent
+    for new in reversed(missing):
+        with contextlib.suppress(FileExistsError):
+            new.mkdir(mode=0o700)
+        _sync_folder(new.parent)
+
+
 def _write_durably(path: Path, data: Buffer) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
@@ -215,6 +273,10 @@ def _write_durably(path: Path, data: Buffer) -> None:
         while view:
             view = view[os.write(descriptor, view) :]
         os.fsync(descriptor)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise
     finally:
         os.close(descriptor)
 
@@ -225,7 +287,7 @@ def _place_exclusively(temporary: Path, path: Path, data: Buffer) -> None:
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        # FAT, exFAT and some network mounts have no links. A crash in the middle can leave a part
+        # FAT, exFAT and some network mounts have no links. A kill in the middle can leave a part
         # here, which only a new repository's `config` could be: it would be told as damaged.
         _write_durably(path, data)
 

@@ -1,7 +1,7 @@
 """From what people write after ``-r`` to a store."""
 
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from snap.errors import UsageError
 
@@ -18,14 +18,33 @@ def open_backend(location: str) -> Backend:
     """
     if not location:
         raise UsageError("the repository's place is empty", "give it with -r or SNAP_REPOSITORY")
-    scheme, separator, _ = location.partition("://")
+    scheme, separator, rest = location.partition("://")
     if not separator:
-        return RetryingBackend(LocalBackend(Path(location).expanduser()))
+        return RetryingBackend(LocalBackend(_folder(location)))
     if scheme == "file":
-        parts = urlsplit(location)
-        if parts.netloc not in ("", "localhost"):
-            raise UsageError(f"{location} names another host", "write file:///folder")
-        return RetryingBackend(LocalBackend(Path(unquote(parts.path))))
+        return RetryingBackend(LocalBackend(_folder_of_url(location, rest)))
     if scheme in ("sftp", "s3"):
         raise UsageError(f"{scheme}:// is not supported by this version yet", "use a folder")
     raise UsageError(f"unknown kind of repository: {scheme}://", "use a folder")
+
+
+def _folder_of_url(location: str, rest: str) -> Path:
+    # Not urlsplit: a folder's name may hold "?" and "#", which it would drop without a word.
+    host, slash, path = rest.partition("/")
+    if host not in ("", "localhost"):
+        raise UsageError(f"{location} names another host", "write file:///folder")
+    if not slash:
+        raise UsageError(f"{location} names no folder", "write file:///folder")
+    return _folder("/" + unquote(path))
+
+
+def _folder(text: str) -> Path:
+    if "\0" in text:
+        raise UsageError(f"not a folder's name: {text!r}", "leave the zero byte out")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        # What pathlib raises for a "~name" that no user has.
+        raise UsageError(
+            f"{text}: there is no such user", "write the folder in full, or begin it with ./"
+        ) from error

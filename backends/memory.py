@@ -4,7 +4,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from .base import Buffer, ObjectExists, ObjectNotFound, ObjectStat, ShortRead, check_name
+from .base import (
+    Buffer,
+    ObjectExists,
+    ObjectNotFound,
+    ObjectStat,
+    ShortRead,
+    check_name,
+    check_prefix,
+)
 
 
 class MemoryBackend:
@@ -40,6 +48,7 @@ class MemoryBackend:
 
     def list(self, prefix: str) -> Iterator[ObjectStat]:
         """Yield the objects under ``prefix`` as they are at the first step."""
+        check_prefix(prefix)
         with self._lock:
             found = [
                 ObjectStat(name, len(data), modified_ns)

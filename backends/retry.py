@@ -20,11 +20,13 @@ class RetryPolicy:
 
     The wait before attempt n is random between 0 and ``first_wait * 2**n`` seconds, at most
     ``longest_wait`` (full jitter: hosts that failed together do not come back together).
+    No attempt is begun more than ``give_up_after`` seconds after the first failure.
     """
 
     attempts: int = 6
     first_wait_seconds: float = 0.5
     longest_wait_seconds: float = 30.0
+    give_up_after_seconds: float = 300.0
 
 
 class RetryingBackend:
@@ -36,11 +38,13 @@ class RetryingBackend:
         policy: RetryPolicy | None = None,
         *,
         sleep: Callable[[float], None] = time.sleep,
+        seconds: Callable[[], float] = time.monotonic,
         chance: random.Random | None = None,
     ) -> None:
         self._inner = inner
         self._policy = policy or RetryPolicy()
         self._sleep = sleep
+        self._seconds = seconds
         self._chance = chance or random.Random()
 
     @property
@@ -49,18 +53,16 @@ class RetryingBackend:
         return self._inner.location
 
     def _try(self, action: Callable[[], _T]) -> _T:
-        for attempt in range(1, self._policy.attempts):
+        failures = self._begin()
+        while True:
             try:
                 return action()
             except BackendUnavailable:
-                self._wait(attempt)
-        return action()
+                if not failures.wait():
+                    raise
 
-    def _wait(self, attempt: int) -> None:
-        longest = min(
-            self._policy.longest_wait_seconds, self._policy.first_wait_seconds * 2**attempt
-        )
-        self._sleep(self._chance.uniform(0, longest))
+    def _begin(self) -> "_Failures":
+        return _Failures(self._policy, self._sleep, self._seconds, self._chance)
 
     def put(self, name: str, data: Buffer, *, exclusive: bool = False) -> None:
         """Store an object; an exclusive put that arrived though it seemed to fail is a success."""
@@ -68,20 +70,19 @@ class RetryingBackend:
             self._try(lambda: self._inner.put(name, data))
             return
         doubtful = False
-        for attempt in range(1, self._policy.attempts + 1):
+
+        def attempt() -> None:
+            nonlocal doubtful
             try:
                 self._inner.put(name, data, exclusive=True)
             except ObjectExists:
-                if doubtful and self._holds(name, data):
-                    return
-                raise
+                if not (doubtful and self._holds(name, data)):
+                    raise
             except BackendUnavailable:
                 doubtful = True
-                if attempt == self._policy.attempts:
-                    raise
-                self._wait(attempt)
-            else:
-                return
+                raise
+
+        self._try(attempt)
 
     def _holds(self, name: str, data: Buffer) -> bool:
         try:
@@ -100,16 +101,16 @@ class RetryingBackend:
     def list(self, prefix: str) -> Iterator[ObjectStat]:
         """Yield each object once, also where the listing had to begin anew."""
         seen: set[str] = set()
-        for attempt in range(1, self._policy.attempts + 1):
+        failures = self._begin()
+        while True:
             try:
                 for stat in self._inner.list(prefix):
                     if stat.name not in seen:
                         seen.add(stat.name)
                         yield stat
             except BackendUnavailable:
-                if attempt == self._policy.attempts:
+                if not failures.wait():
                     raise
-                self._wait(attempt)
             else:
                 return
 
@@ -133,3 +134,33 @@ class RetryingBackend:
     def close(self) -> None:
         """Close the inner store."""
         self._inner.close()
+
+
+class _Failures:
+    """The failed attempts of one operation: how many there were, and until when to go on."""
+
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        sleep: Callable[[float], None],
+        seconds: Callable[[], float],
+        chance: random.Random,
+    ) -> None:
+        self._policy = policy
+        self._sleep = sleep
+        self._seconds = seconds
+        self._chance = chance
+        self._count = 0
+        self._end = 0.0
+
+    def wait(self) -> bool:
+        """Count a failure and wait before the next attempt; False when there is to be none."""
+        policy, now = self._policy, self._seconds()
+        self._count += 1
+        if self._count == 1:
+            self._end = now + policy.give_up_after_seconds
+        if self._count >= policy.attempts or now >= self._end:
+            return False
+        longest = min(policy.longest_wait_seconds, policy.first_wait_seconds * 2**self._count)
+        self._sleep(min(self._end - now, self._chance.uniform(0, longest)))
+        return True

@@ -136,6 +136,12 @@ class BackendContract:
             with pytest.raises(UsageError, match="object name"):
                 call()
 
+    @pytest.mark.parametrize("prefix", ["/", "../", "/etc/", "a/../", "a", "a//", ".a/", "a b/"])
+    def test_prefixes_that_lead_elsewhere_are_refused(self, backend: Backend, prefix: str) -> None:
+        backend.put("a/b", b"x")
+        with pytest.raises(UsageError, match="prefix"):
+            list(backend.list(prefix))
+
     def test_many_threads_may_use_it_at_once(self, backend: Backend) -> None:
         def work(n: int) -> None:
             for i in range(20):

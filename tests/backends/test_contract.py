@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from snap.backends.base import Backend, BackendUnavailable, ObjectNotFound
+from snap.backends.base import Backend, BackendUnavailable, Buffer, ObjectNotFound
 from snap.backends.faulty import Fault, FaultyBackend
 from snap.backends.local import LocalBackend
 from snap.backends.location import open_backend
 from snap.backends.memory import MemoryBackend
+from snap.backends.readonly import ReadOnlyBackend
 from snap.backends.retry import RetryingBackend, RetryPolicy
 
 from .contract import BackendContract
@@ -36,6 +37,30 @@ class TestFaultyWithoutFaults(BackendContract):
     @pytest.fixture
     def backend(self) -> Backend:
         return FaultyBackend(MemoryBackend())
+
+
+class TestSlow(BackendContract):
+    """Every call takes an hour, on a clock that nobody has to wait for."""
+
+    @pytest.fixture
+    def backend(self) -> Backend:
+        slow = Fault("*", times=None, error=None, delay_seconds=3600)
+        return FaultyBackend(MemoryBackend(), slow, sleep=lambda _: None)
+
+
+class TestReadOnly(BackendContract):
+    """Read through the wrappers in their order; written beside the outermost."""
+
+    @pytest.fixture
+    def backend(self, tmp_path: Path) -> Backend:
+        class WrittenBeside(ReadOnlyBackend):
+            def put(self, name: str, data: Buffer, *, exclusive: bool = False) -> None:
+                self._inner.put(name, data, exclusive=exclusive)
+
+            def delete(self, name: str) -> None:
+                self._inner.delete(name)
+
+        return WrittenBeside(RetryingBackend(LocalBackend(tmp_path)))
 
 
 class TestRetryOverTroubles(BackendContract):

@@ -33,3 +33,33 @@ def test_answers_can_be_spoiled_and_listings_can_lie() -> None:
     store.put("b", b"xyz")
     assert store.get("a") == b"xy"
     assert [s.name for s in store.list("")] == ["a"]
+
+
+def test_a_put_can_be_cut_short_with_and_without_an_error() -> None:
+    silent = Fault("put", prefix="a", error=None, change=lambda data: data[:2])
+    told = Fault("put", prefix="b", late=True, change=lambda data: data[:2])
+    store = FaultyBackend(MemoryBackend(), silent, told)
+    store.put("a", b"hello")
+    with pytest.raises(BackendUnavailable):
+        store.put("b", memoryview(b"hello"))
+    assert (store.get("a"), store.get("b")) == (b"he", b"he")
+
+
+def test_a_listing_can_break_off_in_the_middle() -> None:
+    store = FaultyBackend(MemoryBackend(), Fault("list", late=True))
+    for name in ("a", "b", "c", "d"):
+        store.put(name, b"x")
+    seen = []
+    with pytest.raises(BackendUnavailable):
+        for stat in store.list(""):
+            seen.append(stat.name)
+    assert len(seen) == 2
+
+
+def test_delays_pass_on_the_clock_that_was_given() -> None:
+    waits: list[float] = []
+    slow = Fault("get", at=2, error=None, delay_seconds=30)
+    store = FaultyBackend(MemoryBackend(), slow, sleep=waits.append)
+    store.put("a", b"x")
+    assert store.get("a") + store.get("a") + store.get("a") == b"xxx"
+    assert waits == [30]

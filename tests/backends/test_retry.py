@@ -57,6 +57,39 @@ def test_it_gives_up_after_so_many_attempts() -> None:
         assert (len(faulty.calls), len(waits.seconds)) == (4, 3)
 
 
+def test_it_gives_up_after_so_long() -> None:
+    now = [1000.0]
+    faulty = FaultyBackend(MemoryBackend(), Fault("get", times=None))
+
+    def sleep(seconds: float) -> None:
+        assert seconds > 0
+        now[0] += seconds
+
+    policy = RetryPolicy(
+        attempts=10**6, first_wait_seconds=1, longest_wait_seconds=10, give_up_after_seconds=60
+    )
+    store = RetryingBackend(
+        faulty, policy, sleep=sleep, seconds=lambda: now[0], chance=random.Random(1)
+    )
+    with pytest.raises(BackendUnavailable):
+        store.get("a")
+    assert now[0] == pytest.approx(1060)
+    assert 10 < len(faulty.calls) < 40
+
+
+def test_a_call_that_hung_before_it_failed_is_tried_again() -> None:
+    now = [0.0]
+
+    def pass_time(seconds: float) -> None:
+        now[0] += seconds
+
+    hang = Fault("put", delay_seconds=7200)
+    faulty = FaultyBackend(MemoryBackend(), hang, sleep=pass_time)
+    store = RetryingBackend(faulty, sleep=pass_time, seconds=lambda: now[0])
+    store.put("a", b"x")
+    assert store.get("a") == b"x"
+
+
 @pytest.mark.parametrize("error", [StorageFull, PermissionDenied, BackendError])
 def test_what_is_final_is_not_tried_again(error: type[BackendError]) -> None:
     store, faulty, waits = retrying(Fault("put", times=None, error=lambda: error("final")))
@@ -94,3 +127,25 @@ def test_a_listing_that_broke_off_has_each_object_once() -> None:
     for n in range(10):
         store.put(f"d/{n}", b"x")
     assert sorted(s.name for s in store.list("d/")) == [f"d/{n}" for n in range(10)]
+
+
+def test_an_object_that_was_there_and_is_gone_again_was_not_ours() -> None:
+    late = Fault("put", prefix="a", late=True)
+    gone = Fault("get", prefix="a", error=lambda: ObjectNotFound("deleted meanwhile"))
+    store, _, _ = retrying(late, gone)
+    with pytest.raises(ObjectExists):
+        store.put("a", b"ours", exclusive=True)
+
+
+def test_wrappers_have_the_place_of_the_store_and_close_it() -> None:
+    class Closing(MemoryBackend):
+        closed = 0
+
+        def close(self) -> None:
+            self.closed += 1
+
+    inner = Closing()
+    store = RetryingBackend(FaultyBackend(inner))
+    assert store.location == "memory"
+    store.close()
+    assert inner.closed == 1
