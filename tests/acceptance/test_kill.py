@@ -57,7 +57,7 @@ def survive_kills(snap: Snap, tmp_path: Path, kills: int) -> None:
     chance = random.Random(seed)
     service = Service(tmp_path / "service", chance)
     known: dict[str, tuple[Picture, list[object]]] = {}
-    longest = 1.0
+    latest = 0.0
     killed = 0
     for round_ in range(kills + 1):
         service.change()
@@ -66,13 +66,17 @@ def survive_kills(snap: Snap, tmp_path: Path, kills: int) -> None:
         process = snap.start(*service.arguments())
         if round_:
             try:
-                process.communicate(timeout=chance.uniform(0.02, longest))
+                process.communicate(timeout=chance.uniform(0.02, latest))
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)
                 killed += 1
         process.communicate()
-        if process.returncode == 0:
-            longest = 0.6 * longest + 0.4 * (time.monotonic() - begun) * 1.1
+        # A bit beyond the end of most runs, on any machine: were it to follow only the runs
+        # that finish, which are the short ones, the end of a backup would never be hit.
+        if not round_:
+            latest = 1.2 * (time.monotonic() - begun)
+        else:
+            latest *= 0.8 if process.returncode == 0 else 1.05
         snap.ok("check", "--read-data")
         for id_ in snap.ids():
             # A backup may have been killed just after its snapshot was written.
@@ -82,13 +86,14 @@ def survive_kills(snap: Snap, tmp_path: Path, kills: int) -> None:
         assert restored(snap, some, tmp_path / "out") == known[some]
     for id_, expected in known.items():
         assert restored(snap, id_, tmp_path / "out") == expected
+    print(f"{killed} of {kills} were killed")
     assert killed >= kills // 2
     snap.ok(*service.arguments())
     snap.ok("check", "--read-data")
 
 
 def test_kills_at_random_moments_lose_nothing(snap: Snap, tmp_path: Path) -> None:
-    survive_kills(snap, tmp_path, 10)
+    survive_kills(snap, tmp_path, 12)
 
 
 @pytest.mark.slow

@@ -31,7 +31,9 @@ def filled(snap: Snap, tmp_path: Path) -> Snap:
 def forms(marker: str) -> list[bytes]:
     raw = marker.encode()
     encoded = [base64.b64encode(b"\0" * shift + raw)[4:-4] for shift in range(3)]
-    return [raw, raw.hex().encode(), marker.encode("utf-16-le"), marker.upper().encode(), *encoded]
+    hexadecimal = [raw.hex().encode(), raw.hex().upper().encode()]
+    wide = [marker.encode("utf-16-le"), marker.encode("utf-16-be")]
+    return [raw, marker.upper().encode(), *hexadecimal, *wide, *encoded]
 
 
 def test_no_marker_of_the_source_is_anywhere_in_the_repository(filled: Snap) -> None:
@@ -73,7 +75,11 @@ def test_a_writer_key_stores_and_lists_and_reads_no_content(filled: Snap, tmp_pa
         assert b"writer key" in done.stderr
         assert b"more" not in done.stdout
     assert not out.exists()
-    refused = writer.run("key", "add", "--new-password-file", str(password))
-    assert refused.returncode == 1
+    keys = sorted(p.name for p in (filled.repository / "keys").iterdir())
+    for what in (("--capability", "full", "--new-password-file", str(password)), ("--recovery",)):
+        refused = writer.run("key", "add", *what)
+        assert refused.returncode == 1
+        assert b"a writer key cannot make a full key" in refused.stderr
+    assert sorted(p.name for p in (filled.repository / "keys").iterdir()) == keys
     filled.ok("restore", second, "--target", str(out))
     assert (out / "more" / "f").read_text() == "more"
