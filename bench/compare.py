@@ -4,6 +4,7 @@ import argparse
 import json
 import random
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from tools import Borg, Measured, Restic, Snap, Tool, snap_program
 
 ROOT = Path(__file__).resolve().parent.parent
 MIB = 1 << 20
+VERSION_RUNS = 11
 Row = dict[str, float | str]
 
 
@@ -56,7 +58,7 @@ class Bench:
             for path in self.scratch.glob(f"{kind.name}-*"):
                 shutil.rmtree(path)
             tool = kind(self.programs[kind.name], self.scratch)
-            tool.init()  # type: ignore[attr-defined]  # each program has one
+            tool.init()
             fresh.append(tool)
         return fresh
 
@@ -78,13 +80,13 @@ class Bench:
     def whole(self, label: str, data: Path) -> None:
         """First backup, re-read of unchanged data, restore, and the repository's size."""
         tools = self.tools()
-        self.timed(f"{label}: first backup", lambda t: t.backup(data), tools)  # type: ignore[attr-defined]
+        self.timed(f"{label}: first backup", lambda t: t.backup(data), tools)
         self.size(f"{label}: repository", tools)
-        self.timed(f"{label}: unchanged, all read", lambda t: t.backup(data), tools)  # type: ignore[attr-defined]
+        self.timed(f"{label}: unchanged, all read", lambda t: t.backup(data), tools)
 
         def restore(tool: Tool) -> Measured:
             target = self.scratch / "restored"
-            measured: Measured = tool.restore(target)  # type: ignore[attr-defined]
+            measured = tool.restore(target)
             inside = target / "data" if tool.name == "snap" else target
             same_tree(data, inside)
             shutil.rmtree(target)
@@ -96,20 +98,34 @@ class Bench:
         """Compare the repositories' sizes."""
         self.note(what, "MiB", {t.name: t.stored_bytes() / MIB for t in tools})
 
+    def starts(self) -> None:
+        """Measure how long the programs take to say their versions, the median of many."""
+        found = {}
+        for tool in self.tools():
+            runs = [tool.run(tool.version_argument) for _ in range(VERSION_RUNS)]
+            found[tool.name] = statistics.median(measured.seconds for measured in runs)
+        self.note("version, time", "s", found)
+
     def days(self, states: Path, names: list[str]) -> None:
         """Back up the daily states of one file after the other."""
         for name in names:
             tools = self.tools()
             current = self.scratch / "current"
+            later: dict[str, list[Measured]] = {tool.name: [] for tool in tools}
             for day in sorted(states.glob("[0-9]*"), key=lambda p: int(p.name)):
                 shutil.rmtree(current, ignore_errors=True)
                 current.mkdir()
                 shutil.copyfile(day / name, current / name)
                 before = {t.name: t.stored_bytes() for t in tools}
                 for tool in tools:
-                    tool.backup(current)  # type: ignore[attr-defined]
+                    later[tool.name].append(tool.backup(current))
                 added = {t.name: (t.stored_bytes() - before[t.name]) / MIB for t in tools}
                 self.note(f"{name}: stored on day {day.name}", "MiB", added)
+            # The first day is a first backup; what follows is what every night costs.
+            seconds = {n: sum(m.seconds for m in runs[1:]) for n, runs in later.items()}
+            peaks = {n: max((m.peak_mib for m in runs[1:]), default=0) for n, runs in later.items()}
+            self.note(f"{name}: all later days, time", "s", seconds)
+            self.note(f"{name}: all later days, peak memory", "MiB", peaks)
             self.size(f"{name}: repository after all days", tools)
             shutil.rmtree(current)
 
@@ -141,11 +157,15 @@ def main() -> None:
     """Run what the arguments ask for."""
     a = arguments()
     programs = {"restic": [a.restic], "borg": [a.borg], "snap": snap_program()}
+    if a.only != "whole" and not a.states.is_file():
+        raise SystemExit(f"{a.states} is not there: give --states FILE, or --only whole")
     scratch = Path(tempfile.mkdtemp(prefix="snap-bench-", dir=a.scratch))
     try:
         bench = Bench(scratch, programs)
-        print("; ".join(tool.version() for tool in bench.tools()))
+        versions = "; ".join(tool.version() for tool in bench.tools())
+        print(versions)
         print(format_head())
+        bench.starts()
         if a.only != "days":
             data = scratch / "data"
             data.mkdir()
@@ -161,6 +181,8 @@ def main() -> None:
             bench.days(states, ["events.db", "vectors.bin", "export.sql"])
         a.out.parent.mkdir(parents=True, exist_ok=True)
         a.out.write_text(json.dumps(bench.rows, indent=1))
+        table = "\n".join([format_head(), *map(format_row, bench.rows)])
+        a.out.with_suffix(".md").write_text(f"{versions}\n\n{table}\n")
     finally:
         shutil.rmtree(scratch)
 

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,10 +53,11 @@ def size_of(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-class Tool:
+class Tool(ABC):
     """A backup program with one repository below a scratch folder."""
 
     name = ""
+    version_argument = "--version"
 
     def __init__(self, program: list[str], scratch: Path) -> None:
         self.program = program
@@ -67,9 +69,21 @@ class Tool:
             **self.settings(),
         }
 
+    @abstractmethod
     def settings(self) -> dict[str, str]:
         """Return the program's environment."""
-        raise NotImplementedError  # each program has its own
+
+    @abstractmethod
+    def init(self) -> None:
+        """Make the repository."""
+
+    @abstractmethod
+    def backup(self, folder: Path) -> Measured:
+        """Back up a folder; every file is read."""
+
+    @abstractmethod
+    def restore(self, target: Path) -> Measured:
+        """Restore the latest snapshot."""
 
     def run(self, *arguments: str, folder: Path | None = None) -> Measured:
         """Run the program."""
@@ -78,7 +92,7 @@ class Tool:
     def version(self) -> str:
         """Return what the program says of itself."""
         done = subprocess.run(
-            [*self.program, "version" if self.name == "restic" else "--version"],
+            [*self.program, self.version_argument],
             capture_output=True,
             text=True,
             check=True,
@@ -121,6 +135,7 @@ class Restic(Tool):
     """restic, reading every file (--force) with its default compression."""
 
     name = "restic"
+    version_argument = "version"
 
     def settings(self) -> dict[str, str]:
         """Return the environment of a restic call."""
