@@ -36,5 +36,5 @@ Without snap: every object but config and leases is named by the BLAKE3 hash of 
 
 A snapshot lists components, each with the ids of its tree blobs; a tree blob is a msgpack map of nodes;
 a file's content lists extents (blob, offset, length); index objects say in columns which blob lies where.
-The full description is spec/FORMAT.md of the project, with a reader in one file, spec/reader.py.
+The full description is spec/FORMAT.md of the project, with a reader of 300 lines, spec/reader.py.
 """

@@ -1,24 +1,20 @@
-"""Read a snap repository without snap: written from spec/FORMAT.md alone.
+"""Read a snap repository without snap: written from spec/FORMAT.md alone, sharing no code with it.
 
-Usage: python spec/reader.py REPO list
-       python spec/reader.py REPO restore SNAPSHOT|latest TARGET
+    SNAP_PASSWORD=... python spec/reader.py REPO list | restore SNAPSHOT|latest TARGET
 
-The passphrase or the recovery key comes from SNAP_PASSWORD or from --passphrase-file FILE.
-It needs blake3, cryptography (50 or later), msgpack and zstandard.
+Takes a recovery key as well. Exits with 1, or 10 no repository, 12 wrong passphrase, 13 too new.
 """
 
-import argparse
 import base64
 import contextlib
 import hmac
 import json
-import mmap
 import os
 import struct
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any
 
 import msgpack
 import zstandard
@@ -29,587 +25,276 @@ from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
-DATA, TREE, EXTENTS, DIRECTORY, INDEX, SNAPSHOT, KEY_SLOT = 1, 2, 3, 16, 17, 18, 32
-WRONG_PASSWORD, TOO_NEW = 12, 13
-BLOB_LIMIT, BODY_LIMIT, PACK_LIMIT = 64 << 20, 1 << 30, (4 << 30) - 1
-HOLE = 0xFFFFFFFF
-T = TypeVar("T")
+DATA, TREE, EXTENTS, INDEX, SNAPSHOT, KEY_SLOT = 1, 2, 3, 17, 18, 32
+BLOB_LIMIT, BODY_LIMIT, HOLE = 64 << 20, 1 << 30, 0xFFFFFFFF
+SURPRISES = (KeyError, TypeError, ValueError, IndexError, struct.error, OverflowError, InvalidTag,
+             zstandard.ZstdError, msgpack.UnpackException, RecursionError)  # fmt: skip
 
 
 class Error(Exception):
-    """The one error: what is wrong in one line, and the exit code."""
+    """The one error: a line for people, and the exit code."""
 
-    def __init__(self, message: str, code: int = 1) -> None:
-        super().__init__(message)
-        self.code = code
+
+@contextlib.contextmanager
+def reading(what: str) -> Iterator[None]:
+    try:
+        yield
+    except SURPRISES as error:
+        raise Error(f"{what}: damaged ({type(error).__name__}: {error})", 1) from error
 
 
 def need(condition: object, message: str, code: int = 1) -> None:
-    """Raise an Error unless the condition holds."""
     if not condition:
         raise Error(message, code)
 
 
-# §1, §3.2, §4: hashes, derived keys, encryption, strict msgpack and zstd
-
-
-def derive(purpose: str, secret: bytes) -> bytes:  # noqa: D103
+def derive(purpose: str, secret: bytes) -> bytes:  # §3.2
     return blake3(secret, derive_key_context="snap-backup 2026-11-23 v1 " + purpose).digest()
 
 
-def keyed(key: bytes, message: bytes) -> bytes:  # noqa: D103
+def keyed(key: bytes, message: bytes) -> bytes:
     return blake3(message, key=key).digest()
 
 
-def associated_data(repository_id: bytes, kind: int, id_: bytes = bytes(32)) -> bytes:  # noqa: D103
+def associated_data(repository_id: bytes, kind: int, id_: bytes) -> bytes:  # §4.1
     return b"SNAP" + bytes((1, kind)) + repository_id + id_
 
 
-def decrypt(key: bytes, nonce: bytes, sealed: bytes, aad: bytes) -> bytes:  # noqa: D103
-    need(len(sealed) >= 16, "too short to be encrypted")
-    try:
-        return AESGCM(key).decrypt(nonce, sealed, aad)
-    except InvalidTag:
-        raise Error("does not decrypt: damaged, or not what it is taken for") from None
-
-
-def expand(compression: int, body: bytes, limit: int) -> bytes:  # noqa: D103
-    need(compression in (0, 1), "unknown compression")
-    try:
-        size = zstandard.frame_content_size(body) if compression else len(body)
-        need(0 <= size <= limit, "too large, or of unknown size")
-        if not compression:
-            return body
-        plain = zstandard.ZstdDecompressor().decompress(body, allow_extra_data=False)
-    except zstandard.ZstdError:
-        raise Error("a compressed frame is damaged") from None
+def expand(compression: int, body: bytes, limit: int) -> bytes:
+    need(compression in (0, 1), f"unknown compression {compression}")
+    size = zstandard.frame_content_size(body) if compression else len(body)
+    need(0 <= size <= limit, "larger than the format allows, or of unknown size")
+    if not compression:
+        return body
+    plain = zstandard.ZstdDecompressor().decompress(body, allow_extra_data=False)
     need(len(plain) == size, "a compressed frame is not as long as it says")
     return plain
 
 
-def _pairs(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
-    need(all(type(key) is str for key, _ in pairs), "a map key is not text")
-    need(len(dict(pairs)) == len(pairs), "a map has a key twice")
-    return dict(pairs)
-
-
 def decode(data: bytes) -> dict[str, Any]:
-    """Return the one map in msgpack bytes."""
-    try:
-        value = msgpack.unpackb(data, object_pairs_hook=_pairs, strict_map_key=False)
-    except (ValueError, msgpack.UnpackException, RecursionError):
-        raise Error("not readable as msgpack") from None
+    value: dict[str, Any] = msgpack.unpackb(data)
     need(isinstance(value, dict), "not a map")
-    level, depth = [value], 0
-    while level:
-        depth += 1
-        need(depth <= 32, "nested too deep")
-        inner = [v for x in level for v in (x.values() if isinstance(x, dict) else x)]
-        level = [v for v in inner if isinstance(v, (dict, list))]
-    return dict(value)
-
-
-def get(fields: dict[str, Any], key: str, kind: type[T], default: T | None = None) -> T:
-    """Return a field of exactly this type."""
-    value = fields.get(key, default)
-    if type(value) is not kind:
-        raise Error(f"{key!r} is missing or of a wrong type")
     return value
 
 
-def check(fields: object, **types: type) -> dict[str, Any]:
-    """Return a map whose fields have exactly these types."""
-    need(isinstance(fields, dict), "not a map")
-    for key, kind in types.items():
-        get(cast(dict[str, Any], fields), key, kind)
-    return cast(dict[str, Any], fields)
+def column(table: dict[str, Any], key: str, code: str) -> tuple[int, ...]:
+    return tuple(number for (number,) in struct.iter_unpack("<" + code, table[key]))
 
 
-def split(joined: bytes) -> list[bytes]:  # noqa: D103
+def split(joined: bytes) -> list[bytes]:
     need(len(joined) % 32 == 0, "a list of ids has a wrong length")
     return [joined[i : i + 32] for i in range(0, len(joined), 32)]
 
 
-def column(table: dict[str, Any], key: str, code: str, count: int) -> tuple[int, ...]:  # noqa: D103
-    raw = get(table, key, bytes)
-    need(len(raw) == count * struct.calcsize("<" + code), f"column {key!r} has a wrong length")
-    return struct.unpack(f"<{count}{code}", raw)
-
-
-# §5, §3.3, §3.4: config and key slots
-
-
-def decode_config(stored: bytes) -> dict[str, Any]:
-    """Return what config says, not yet authenticated; `repository_id` as bytes."""
-    try:
-        fields = json.loads(stored.split(b"\n")[0])
-        need(get(fields, "snap_repository", int) <= 1, "written by a later version", TOO_NEW)
-        need(fields["snap_repository"] == 1, "config: a version that never was")
-        need(not get(fields, "features", list), "needs features of a later version", TOO_NEW)
-        check(fields, repository_id=str, instance_id=str, created=int, parameters=dict)
-        ids = [bytes.fromhex(fields[key]) for key in ("repository_id", "instance_id")]
-        need(len(ids[0]) == len(ids[1]) == 16, "config: an id has a wrong length")
-        names = ("blob_min_bytes", "blob_avg_bytes", "blob_max_bytes", "pack_bytes")
-        low, middle, high, whole = (get(fields["parameters"], name, int) for name in names)
-        fits = 64 <= low <= middle <= high <= 16 << 20 and 1 << 16 <= whole <= 1 << 30
-        need(fits, "config: impossible sizes")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise Error("config: not readable") from None
-    return {**fields, "repository_id": ids[0], "instance_id": ids[1]}
-
-
-def check_config(stored: bytes, metadata_secret: bytes) -> None:  # noqa: D103
-    line, _, rest = stored.partition(b"\n")
-    mac = keyed(derive("config", metadata_secret), line).hex().encode() + b"\n"
-    need(hmac.compare_digest(mac, rest), "config: its check line does not fit")
-
-
-def parse_recovery_key(text: str) -> bytes | None:
-    """Return the recovery key that a text is, None if it is none."""
-    try:
+def parse_recovery_key(text: str) -> bytes | None:  # §3.4
+    raw = b""
+    with contextlib.suppress(ValueError):
         raw = base64.b32decode("".join(text.split()).replace("-", "").upper())
-    except ValueError:
-        return None
-    fits = len(raw) == 35 and blake3(raw[:32]).digest()[:3] == raw[32:]
-    return raw[:32] if fits else None
+    return raw[:32] if len(raw) == 35 and blake3(raw[:32]).digest()[:3] == raw[32:] else None
 
 
-class Slot(NamedTuple):  # noqa: D101
-    header: bytes
-    kind: str
-    capability: str
-    kdf: dict[str, Any]
-    commitment: bytes
-    nonce: bytes
-    ciphertext: bytes
-
-
-def parse_slot(stored: bytes) -> Slot:  # noqa: D103
+def open_slot(stored: bytes, credential: str, repository_id: bytes) -> dict[str, Any] | None:
     need(stored[:9] == b"SNAPKEY\0\1", "not a key slot of version 1")
     end = 11 + int.from_bytes(stored[9:11], "little")
-    need(end <= 11 + 4096 and len(stored) >= end + 60, "a key slot is cut short or too long")
-    types = {"kdf": dict, "kind": str, "capability": str, "label": str, "created": int}
-    fields = check(decode(stored[11:end]), **types)
-    kdf, kind = fields["kdf"], fields["kind"]
-    names = {"passphrase": "argon2id", "recovery": "blake3"}
-    need(get(kdf, "name", str) == names.get(kind), "a key slot of unknown kind")
-    need(len(get(kdf, "salt", bytes)) == 16, "a key slot's salt has a wrong length")
-    if kind == "passphrase":
-        limits = {"memory_kib": (19456, 4194304), "iterations": (2, 1000), "lanes": (1, 64)}
-        fits = all(low <= get(kdf, key, int) <= high for key, (low, high) in limits.items())
-        need(fits, "a key slot whose cost is outside what is accepted")
-    need(fields["capability"] in ("writer", "full"), "a key slot of unknown capability")
-    parts = stored[end : end + 32], stored[end + 32 : end + 44], stored[end + 44 :]
-    return Slot(stored[11:end], kind, fields["capability"], kdf, *parts)
-
-
-class Keys(NamedTuple):  # noqa: D101
-    repository_id: bytes
-    metadata_secret: bytes
-    data_private: bytes | None = None
-
-
-def open_slot(slot: Slot, credential: str, repository_id: bytes) -> Keys | None:
-    """Return the keys in a slot, None where the credential does not fit."""
-    recovery = parse_recovery_key(credential)
-    if (recovery is not None) != (slot.kind == "recovery"):
+    header, rest = stored[11:end], stored[end:]
+    fields = decode(header)
+    kdf, recovery = fields["kdf"], parse_recovery_key(credential)
+    if (fields["kind"] == "recovery") != (recovery is not None):
         return None
     if recovery is not None:
-        kek = keyed(recovery, slot.kdf["salt"])
+        kek = keyed(recovery, kdf["salt"])
     else:
-        cost = {"iterations": slot.kdf["iterations"], "lanes": slot.kdf["lanes"]}
-        memory = slot.kdf["memory_kib"]
-        argon = Argon2id(salt=slot.kdf["salt"], length=32, memory_cost=memory, **cost)
+        memory, iterations, lanes = (kdf[key] for key in ("memory_kib", "iterations", "lanes"))
+        costs = 19456 <= memory <= 4194304 and 2 <= iterations <= 1000 and 1 <= lanes <= 64
+        need(costs and kdf["name"] == "argon2id", "a key derivation that is refused")
+        cost: dict[str, Any] = {"iterations": iterations, "lanes": lanes, "memory_cost": memory}
+        argon = Argon2id(salt=kdf["salt"], length=32, **cost)
         kek = argon.derive(credential.encode("utf-8", "surrogateescape"))
-    if not hmac.compare_digest(derive("slot commitment", kek), slot.commitment):
+    if not hmac.compare_digest(derive("slot commitment", kek), rest[:32]):
         return None
-    aad = associated_data(repository_id, KEY_SLOT, blake3(slot.header).digest())
-    secrets = decode(decrypt(derive("slot encryption", kek), slot.nonce, slot.ciphertext, aad))
-    private = get(secrets, "data_private", bytes) if slot.capability == "full" else None
-    need((private is not None) == ("data_private" in secrets), "not what its capability says")
-    secret, public = get(secrets, "metadata_secret", bytes), get(secrets, "data_public", bytes)
-    lengths = (len(secret), len(public), len(private or bytes(96)))
-    need(lengths == (32, 1216, 96), "a key slot holds secrets of a wrong length")
-    if private is not None:
-        kem, curve = mlkem.MLKEM768PrivateKey.from_seed_bytes(private[:64]), private[64:]
-        point = x25519.X25519PrivateKey.from_private_bytes(curve).public_key().public_bytes_raw()
-        need(kem.public_key().public_bytes_raw() + point == public, "halves of different keys")
-    return Keys(repository_id, secret, private)
+    aad = associated_data(repository_id, KEY_SLOT, blake3(header).digest())
+    return decode(AESGCM(derive("slot encryption", kek)).decrypt(rest[32:44], rest[44:], aad))
 
 
-# §4.2, §8, §10: sealed objects, index, snapshots
+class Repository:  # §14
+    def __init__(self, folder: Path, credential: str) -> None:
+        self.folder = folder
+        config = folder / "config"
+        need(config.is_file(), f"no repository at {folder}", 10)
+        with reading("config"):
+            line, _, check = config.read_bytes().partition(b"\n")
+            fields = json.loads(line)
+            new = fields["snap_repository"] != 1 or fields["features"]
+            need(not new, "written by a later version", 13)
+            self.id = bytes.fromhex(fields["repository_id"])
+        self.secrets = self.unlock(credential)
+        self.secret: bytes = self.secrets["metadata_secret"]
+        mac = keyed(derive("config", self.secret), line).hex().encode() + b"\n"
+        need(hmac.compare_digest(mac, check), "config: damaged: its check line does not fit")
+        self.places: dict[bytes, list[Any]] = {}
+        for name in self.names("index"):
+            with reading(name):
+                self.add_index(self.open_object(name, INDEX))
 
+    def names(self, prefix: str) -> list[str]:
+        return sorted(f"{prefix}/{path.name}" for path in (self.folder / prefix).glob("?" * 64))
 
-def open_object(keys: Keys, kind: int, stored: bytes, id_: bytes = bytes(32)) -> dict[str, Any]:  # noqa: D103
-    need(stored[:12] == b"SNAPOBJ\0" + bytes((1, kind, 0, 0)), f"not an object of kind {kind}")
-    need(len(stored) >= 60, "a sealed object is cut short")
-    key = keyed(derive("object", keys.metadata_secret), bytes((kind,)) + stored[12:44])
-    aad = associated_data(keys.repository_id, kind, id_)
-    payload = decrypt(key, bytes(12), stored[44:], aad)
-    need(payload, "a sealed object without a compression byte")
-    return decode(expand(payload[0], payload[1:], BODY_LIMIT))
+    def get(self, name: str) -> bytes:
+        stored = (self.folder / name).read_bytes()
+        need(blake3(stored).hexdigest() == name[-64:], f"{name}: damaged: not what its name says")
+        return stored
 
+    def unlock(self, credential: str) -> dict[str, Any]:
+        for name in self.names("keys"):
+            with contextlib.suppress(Error), reading(name):
+                secrets = open_slot(self.get(name), credential, self.id)
+                if secrets is not None:
+                    return secrets
+        raise Error("wrong passphrase: no key slot opens with it", 12)
 
-class Entry(NamedTuple):  # noqa: D101
-    id: bytes
-    kind: int
-    compression: int
-    key: int
-    nonce: int
-    offset: int
-    stored: int
-    raw: int
+    def decrypt(self, key: bytes, nonce: int, kind: int, stored: bytes, id_: bytes) -> bytes:
+        aad = associated_data(self.id, kind, id_)
+        return AESGCM(key).decrypt(nonce.to_bytes(12, "little"), stored, aad)
 
+    def open_object(self, name: str, kind: int) -> dict[str, Any]:
+        stored = self.get(name)
+        need(stored[:12] == b"SNAPOBJ\0" + bytes((1, kind, 0, 0)), f"{name}: not of its kind")
+        key = keyed(derive("object", self.secret), bytes((kind,)) + stored[12:44])
+        payload = self.decrypt(key, 0, kind, stored[44:], bytes(32))
+        return decode(expand(payload[0], payload[1:], BODY_LIMIT))
 
-def decode_index(body: dict[str, Any]) -> dict[bytes, tuple[int, int, tuple[Entry, ...]]]:
-    """Return of each pack id: the pack's kind, size, entries."""
-    packs, blobs = get(body, "packs", dict), get(body, "blobs", dict)
-    ids, blob_ids = split(get(packs, "id", bytes)), split(get(blobs, "id", bytes))
-    kinds, sizes, _, counts = (
-        column(packs, key, code, len(ids))
-        for key, code in (("kind", "B"), ("size", "Q"), ("keys", "H"), ("blobs", "I"))
-    )
-    need(set(kinds) <= {1, 2}, "a pack of unknown kind")
-    columns = [("kind", "B"), ("compression", "B"), ("key", "H")]
-    columns += [(key, "I") for key in ("nonce", "offset", "stored", "raw")]
-    numbers = [column(blobs, key, code, len(blob_ids)) for key, code in columns]
-    need(sum(counts) == len(blob_ids), "packs and blobs of an index do not add up")
-    entries = (Entry(*fields) for fields in zip(blob_ids, *numbers, strict=True))
-    lists = [tuple(next(entries) for _ in range(count)) for count in counts]
-    return dict(zip(ids, zip(kinds, sizes, lists, strict=True), strict=True))
+    def add_index(self, body: dict[str, Any]) -> None:
+        packs, blobs = body["packs"], body["blobs"]
+        owners: list[str] = []
+        counts = column(packs, "blobs", "I")
+        for id_, kind, count in zip(split(packs["id"]), packs["kind"], counts, strict=True):
+            owners += [f"{('', 'data', 'meta')[kind]}/{id_.hex()[:2]}/{id_.hex()}"] * count
+        numbers = [column(blobs, key, "I") for key in ("nonce", "offset", "stored", "raw")]
+        columns = (owners, blobs["kind"], blobs["compression"], column(blobs, "key", "H"), *numbers)
+        for id_, *place in zip(split(blobs["id"]), *columns, strict=True):
+            self.places[id_] = place
 
+    def pack_key(self, pack: str, number: int) -> bytes:  # §7.1
+        length = 1168 if pack.startswith("data") else 32
+        with (self.folder / pack).open("rb") as file:
+            start = file.read(12)
+            need(start[:9] == b"SNAPPACK\1", "not a pack of version 1")
+            need(number < int.from_bytes(start[10:12], "little"), "no such key in the pack")
+            file.seek(12 + number * length)
+            sealed = file.read(length)
+        if length == 32:
+            return keyed(derive("meta pack", self.secret), sealed)
+        private = self.secrets.get("data_private", b"")
+        need(private, "a writer key reads no file content")
+        kem = mlkem.MLKEM768PrivateKey.from_seed_bytes(private[:64])
+        curve = x25519.X25519PrivateKey.from_private_bytes(private[64:])
+        pair = hpke.MLKEM768X25519PrivateKey(kem, curve)
+        suite = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
+        return suite.decrypt(sealed, pair, info=b"snap-backup v1 pack key" + self.id)
 
-def plain_name(name: bytes) -> bool:  # noqa: D103
-    fits = 0 < len(name) <= 4096 and name not in (b".", b"..")
-    return fits and b"/" not in name and b"\0" not in name
-
-
-def decode_snapshot(body: dict[str, Any]) -> dict[str, Any]:
-    """Return a snapshot's body, checked as far as restoring needs."""
-    check(body, time=int, components=list)
-    get(body, "revision", int, 0)
-    need(len(get(body, "original", bytes, bytes(32))) == 32, "original has a wrong length")
-    names = []
-    for component in body["components"]:
-        names.append(check(component, name=str)["name"].encode())
-        need(plain_name(names[-1]), "a component name that is not plain")
-        if "subtree" in component:
-            need(split(get(component, "subtree", bytes)), "a component without tree blobs")
-    need(names == sorted(set(names)), "components out of order or there twice")
-    return body
-
-
-# §9: trees, contents, extents
-
-
-def decode_extents(table: dict[str, Any]) -> list[tuple[bytes | None, int, int]]:
-    """Return (blob id or None, offset, length) of each extent."""
-    blobs, count = split(get(table, "blobs", bytes)), len(get(table, "index", bytes)) // 4
-    need(len(set(blobs)) == len(blobs), "an extent table names a blob twice")
-    numbers, offsets = column(table, "index", "I", count), column(table, "offset", "I", count)
-    extents: list[tuple[bytes | None, int, int]] = []
-    for number, offset, length in zip(
-        numbers, offsets, column(table, "length", "Q", count), strict=True
-    ):
-        need(0 < length < 1 << 63, "an extent of impossible length")
-        need(number < len(blobs) or (number == HOLE and offset == 0), "an extent of no blob")
-        extents.append((None if number == HOLE else blobs[number], offset, length))
-    return extents
-
-
-def decode_content(content: dict[str, Any]) -> dict[str, Any]:
-    """Return {layout, size} and, of a known layout, `extents` or `lists` decoded."""
-    result: dict[str, Any] = {"layout": get(content, "layout", str)}
-    result["size"] = get(content, "size", int)
-    need(result["size"] >= 0, "a file of negative size")
-    if result["layout"] != "blobs":
-        return result
-    need(("extents" in content) != ("lists" in content), "either extents or lists")
-    if "extents" in content:
-        result["extents"] = decode_extents(get(content, "extents", dict))
-        total = sum(length for _, _, length in result["extents"])
-    else:
-        ids = split(get(get(content, "lists", dict), "id", bytes))
-        lengths = column(content["lists"], "length", "Q", len(ids))
-        result["lists"], total = list(zip(ids, lengths, strict=True)), sum(lengths)
-    need(total == result["size"], "the extents of a file do not add up")
-    return result
-
-
-def need_layout(content: dict[str, Any]) -> None:  # noqa: D103
-    need(content["layout"] == "blobs", f"unknown layout {content['layout']!r}", TOO_NEW)
-
-
-def decode_tree(plain: bytes) -> list[dict[str, Any]]:
-    """Return the nodes of a tree blob; `content` and `subtree` decoded."""
-    nodes, last = get(decode(plain), "nodes", list), b""
-    for node in nodes:
-        check(node, name=bytes, type=str, mode=int, uid=int, gid=int, mtime=int)
-        check(node, user=str, group=str)
-        name, type_ = node["name"], node["type"]
-        need(plain_name(name), "a node name that is not plain")
-        need(name > last, "node names out of order or there twice")
-        last = name
-        need(0 <= node["mode"] <= 0o7777, "a mode with other bits")
-        need(node["uid"] >= 0 <= node["gid"], "a negative owner")
-        for pair in get(node, "xattrs", list, []):
-            good = isinstance(pair, list) and [type(part) for part in pair] == [bytes, bytes]
-            need(good, "an extended attribute is not a name and a value")
-        if type_ == "file":
-            get(node, "device", int, 0), get(node, "inode", int, 0), get(node, "links", int, 1)
-            node["content"] = decode_content(get(node, "content", dict))
-        elif type_ == "dir":
-            node["subtree"] = split(get(node, "subtree", bytes))
-            need(node["subtree"], "a directory without tree blobs")
-        elif type_ == "symlink":
-            get(node, "target", bytes)
-        else:
-            need(type_ in ("fifo", "socket", "chardev", "blockdev"), "a node of unknown type")
-    return nodes
-
-
-# §6, §7: packs and blobs
-
-
-def pack_header(pack: bytes | mmap.mmap) -> tuple[int, list[bytes], bytes]:
-    """Return a pack's kind, its key table, and the header."""
-    need(pack[:9] == b"SNAPPACK\1" and len(pack) >= 24, "not a pack of version 1")
-    kind, count = pack[9], int.from_bytes(pack[10:12], "little")
-    need(kind in (1, 2) and count, "a pack of unknown kind or without keys")
-    step = 1168 if kind == 1 else 32
-    end = 12 + count * step
-    need(len(pack) >= end + 12, "a pack header is cut short")
-    return kind, [pack[i : i + step] for i in range(12, end, step)], pack[:end]
-
-
-def read_pack_directory(keys: Keys, pack: bytes | mmap.mmap) -> list[Entry]:
-    """Return what a pack's own directory says, checked against the pack."""
-    kind, table, header = pack_header(pack)
-    need(pack[-8:] == b"SNAPDIR\0" and len(pack) <= PACK_LIMIT, "no directory at a pack's end")
-    length = int.from_bytes(pack[-12:-8], "little")
-    end = len(pack) - 12 - length
-    need(length >= 48 and end >= len(header), "a pack directory of impossible length")
-    key = keyed(derive("pack directory", keys.metadata_secret), pack[end : end + 32])
-    aad = associated_data(keys.repository_id, DIRECTORY, blake3(header).digest())
-    records = decrypt(key, bytes(12), pack[end + 32 : -12], aad)
-    need(len(records) % 52 == 0, "a pack directory is not whole records")
-    entries = [Entry(*fields) for fields in struct.iter_unpack("<32sBBHIIII", records)]
-    offset = len(header)
-    for entry in entries:
-        need(entry.offset == offset, "blobs of a pack overlap or leave gaps")
-        need(entry.kind in ((1,) if kind == 1 else (2, 3, 4)), "a blob in the wrong kind of pack")
-        need(entry.key < len(table) and entry.raw <= BLOB_LIMIT, "impossible key or size")
-        offset += entry.stored
-    need(offset == end, "the blobs of a pack do not fill it")
-    return entries
-
-
-def open_pack_key(keys: Keys, pack: bytes | mmap.mmap, number: int) -> bytes:  # noqa: D103
-    kind, table, _ = pack_header(pack)
-    need(number < len(table), "the pack has no such key")
-    if kind == 2:
-        return keyed(derive("meta pack", keys.metadata_secret), table[number])
-    if keys.data_private is None:
-        raise Error("a writer key reads no file content")
-    private = hpke.MLKEM768X25519PrivateKey(
-        mlkem.MLKEM768PrivateKey.from_seed_bytes(keys.data_private[:64]),
-        x25519.X25519PrivateKey.from_private_bytes(keys.data_private[64:]),
-    )
-    suite = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
-    info = b"snap-backup v1 pack key" + keys.repository_id
-    try:
-        key = suite.decrypt(table[number], private, info=info)
-    except (InvalidTag, ValueError):
-        raise Error("the sealed pack key does not open") from None
-    need(len(key) == 32, "the sealed pack key has a wrong length")
-    return key
-
-
-def blob_id(keys: Keys, kind: int, plain: bytes) -> bytes:  # noqa: D103
-    return keyed(derive("blob id", keys.metadata_secret), bytes((kind,)) + plain)
-
-
-def open_blob(keys: Keys, pack_key: bytes, entry: Entry, stored: bytes) -> bytes:  # noqa: D103
-    need(entry.raw <= BLOB_LIMIT, "a blob over the limit")
-    aad = associated_data(keys.repository_id, entry.kind, entry.id)
-    body = decrypt(pack_key, entry.nonce.to_bytes(12, "little"), stored, aad)
-    plain = expand(entry.compression, body, entry.raw)
-    good = len(plain) == entry.raw and blob_id(keys, entry.kind, plain) == entry.id
-    need(good, "the content is not what the blob's id says")
-    return plain
-
-
-# §14: a whole repository
-
-
-class Repository:
-    """Objects by name, checked against their names; blobs by id."""
-
-    def __init__(self, root: Path, credential: str) -> None:
-        self.root = root
-        need((root / "config").is_file(), "no repository here", 10)
-        config = (root / "config").read_bytes()
-        repository_id = decode_config(config)["repository_id"]
-        slots = (open_slot(parse_slot(s), credential, repository_id) for _, s in self.all("keys"))
-        keys = next((found for found in slots if found is not None), None)
-        if keys is None:
-            raise Error("no key slot opens with this passphrase", WRONG_PASSWORD)
-        self.keys = keys
-        check_config(config, keys.metadata_secret)
-        snapshots = [(i, open_object(keys, SNAPSHOT, s)) for i, s in self.all("snapshots")]
-        self.snapshots = {i: decode_snapshot(body) for i, body in snapshots}
-        self.packs: dict[bytes, tuple[mmap.mmap, dict[int, bytes]]] = {}
-        self.places: dict[bytes, tuple[bytes, Entry]] = {}
-        for _, stored in self.all("index"):
-            index = decode_index(open_object(keys, INDEX, stored))
-            self.places |= {e.id: (i, e) for i, pack in index.items() for e in pack[2]}
-
-    def all(self, folder: str) -> Iterator[tuple[str, bytes]]:
-        """Yield the id and the bytes of each object of a folder."""
-        paths = sorted((self.root / folder).iterdir()) if (self.root / folder).is_dir() else []
-        for path in paths:
-            if len(path.name) == 64 and set(path.name) <= set("0123456789abcdef"):
-                stored = path.read_bytes()
-                need(blake3(stored).hexdigest() == path.name, f"{folder}/{path.name}: damaged")
-                yield path.name, stored
-
-    def blob(self, id_: bytes, kind: int) -> bytes:
-        """Return a blob, its pack checked as a whole at the first use."""
+    def blob(self, id_: bytes, kind: int) -> bytes:  # §6
         need(id_ in self.places, f"blob {id_.hex()} is in no index object")
-        pack_id, entry = self.places[id_]
-        need(entry.kind == kind, f"blob {id_.hex()} is of another kind")
-        if pack_id not in self.packs:
-            name = f"{'data' if kind == DATA else 'meta'}/{pack_id.hex()[:2]}/{pack_id.hex()}"
-            need((self.root / name).is_file(), f"{name}: missing")
-            with (self.root / name).open("rb") as file:
-                pack = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            need(blake3(pack).digest() == pack_id, f"{name}: damaged")
-            read_pack_directory(self.keys, pack)
-            self.packs[pack_id] = pack, {}
-        pack, opened = self.packs[pack_id]
-        if entry.key not in opened:
-            opened[entry.key] = open_pack_key(self.keys, pack, entry.key)
-        stored = pack[entry.offset : entry.offset + entry.stored]
-        return open_blob(self.keys, opened[entry.key], entry, stored)
+        pack, its_kind, compression, number, nonce, offset, length, raw = self.places[id_]
+        with reading(f"{pack}: blob {id_.hex()}"):
+            need(its_kind == kind, f"blob {id_.hex()} is of another kind")
+            with (self.folder / pack).open("rb") as file:
+                file.seek(offset)
+                stored = file.read(length)
+            body = self.decrypt(self.pack_key(pack, number), nonce, kind, stored, id_)
+            plain = expand(compression, body, min(raw, BLOB_LIMIT))
+            need(keyed(derive("blob id", self.secret), bytes((kind,)) + plain) == id_, "a wrong id")
+        return plain
 
-    def nodes(self, subtree: list[bytes]) -> list[dict[str, Any]]:
-        """Return the nodes of a directory, in order across its tree blobs."""
-        nodes = [node for id_ in subtree for node in decode_tree(self.blob(id_, TREE))]
-        names = [node["name"] for node in nodes]
-        need(names == sorted(set(names)), "node names out of order across tree blobs")
-        return nodes
+    def nodes(self, subtree: bytes) -> Iterator[dict[str, Any]]:
+        last = b""
+        for id_ in split(subtree):
+            for node in decode(self.blob(id_, TREE))["nodes"]:
+                name = node["name"]
+                plain = name not in (b".", b"..") and b"/" not in name and b"\0" not in name
+                need(plain and name > last, f"a name that cannot be, or out of order: {name!r}")
+                last = name
+                yield node
 
-    def slices(self, content: dict[str, Any]) -> Iterator[tuple[bytes | None, int]]:
-        """Yield the bytes of each extent, None for a hole, and its length."""
-        need_layout(content)
-        lists = content.get("lists", [])
-        tables = [content["extents"]] if "extents" in content else (self.extents(*x) for x in lists)
-        for table in tables:
-            for id_, offset, length in table:
-                plain = None if id_ is None else self.blob(id_, DATA)[offset : offset + length]
-                need(plain is None or len(plain) == length, "an extent reaches beyond its blob")
-                yield plain, length
+    def extents(self, content: dict[str, Any]) -> Iterator[tuple[bytes | None, int, int]]:
+        need(content["layout"] == "blobs", f"unknown layout {content['layout']!r}", 13)
+        tables: list[Any] = [(content.get("extents"), content["size"])]
+        if "lists" in content:
+            lengths = column(content["lists"], "length", "Q")
+            lists = zip(split(content["lists"]["id"]), lengths, strict=True)
+            tables = [(decode(self.blob(id_, EXTENTS)), length) for id_, length in lists]
+        need(sum(size for _, size in tables) == content["size"], "lists do not add up")
+        for table, size in tables:
+            blobs, sizes = split(table["blobs"]), column(table, "length", "Q")
+            places = column(table, "index", "I"), column(table, "offset", "I"), sizes
+            need(sum(sizes) == size, "extents do not add up")
+            for index, offset, length in zip(*places, strict=True):
+                yield None if index == HOLE else blobs[index], offset, length
 
-    def extents(self, id_: bytes, length: int) -> list[tuple[bytes | None, int, int]]:  # noqa: D102
-        table = decode_extents(decode(self.blob(id_, EXTENTS)))
-        need(sum(item[2] for item in table) == length, "an extents blob does not add up")
-        return table
+    def restore_file(self, content: dict[str, Any], path: bytes) -> None:
+        with open(path, "xb") as file:
+            try:
+                for blob, offset, length in self.extents(content):
+                    part = b"" if blob is None else self.blob(blob, DATA)[offset:][:length]
+                    need(blob is None or len(part) == length, "an extent reaches beyond its blob")
+                    file.seek(length if blob is None else 0, os.SEEK_CUR)
+                    file.write(part)
+                file.truncate(content["size"])
+            except BaseException:
+                os.unlink(path)  # nothing of a file that is not whole
+                raise
 
-    def select(self, selector: str) -> dict[str, Any]:
-        """Return the newest snapshot, or the one whose id begins so."""
-        if selector == "latest" and self.snapshots:
-            return max(self.snapshots.items(), key=lambda item: (item[1]["time"], item[0]))[1]
-        found = [body for id_, body in self.snapshots.items() if id_.startswith(selector)]
-        need(len(found) == 1, f"{len(found)} snapshots begin with {selector!r}")
-        return found[0]
-
-
-def write_file(repository: Repository, content: dict[str, Any], path: bytes) -> None:
-    """Write a file, its holes left out."""
-    with open(path, "xb") as file:
-        for plain, length in repository.slices(content):
-            file.seek(length, os.SEEK_CUR) if plain is None else file.write(plain)
-        file.truncate(content["size"])
-
-
-def restore(repository: Repository, subtree: list[bytes], root: bytes) -> None:
-    """Restore a directory into `root`, which must not exist."""
-    os.mkdir(root)
-    stack = [(root, subtree, frozenset[bytes]())]
-    folders: list[tuple[bytes, dict[str, Any]]] = []
-    first_names: dict[tuple[int, int], bytes] = {}
-    while stack:
-        folder, ids, above = stack.pop()
-        need(len(above) < 4096 and above.isdisjoint(ids), "trees too deep, or in themselves")
-        for node in repository.nodes(ids):
-            path, type_ = os.path.join(folder, node["name"]), node["type"]
-            if type_ == "dir":
-                os.mkdir(path)
-                folders.append((path, node))
-                stack.append((path, node["subtree"], above | {ids[0]}))
-                continue
-            if type_ == "file":
-                same = (node.get("device", 0), node.get("inode", 0))
-                if node.get("links", 1) > 1 and same in first_names:
-                    os.link(first_names[same], path)
-                    continue
-                first_names[same] = path
-                write_file(repository, node["content"], path)
-            elif type_ == "symlink":
+    def restore(self, subtree: bytes, folder: bytes, names: dict[Any, bytes]) -> None:  # §9.2
+        os.mkdir(folder)
+        for node in self.nodes(subtree):
+            path, kind = os.path.join(folder, node["name"]), node["type"]
+            link = node.get("links", 1) > 1 and (node["device"], node["inode"])
+            if kind == "dir":
+                self.restore(node["subtree"], path, names)
+            elif kind == "symlink":
                 os.symlink(node["target"], path)
-            elif type_ == "fifo":
+            elif kind == "fifo":
                 os.mkfifo(path)
+            elif kind == "file" and link in names:
+                os.link(names[link], path)
+            elif kind == "file":
+                self.restore_file(node["content"], path)
+                if link:
+                    names[link] = path
             else:
-                print(f"reader: not restored: {type_} {os.fsdecode(path)!r}", file=sys.stderr)
-                continue
-            set_attributes(path, node)
-    for path, node in reversed(folders):
-        set_attributes(path, node)
+                continue  # sockets and devices are beyond this reader
+            for name, value in node.get("xattrs", []):
+                os.setxattr(path, name, value, follow_symlinks=False)
+            if kind != "symlink":
+                os.chmod(path, node["mode"])
+            os.utime(path, ns=(node["mtime"], node["mtime"]), follow_symlinks=False)
 
 
-def set_attributes(path: bytes, node: dict[str, Any]) -> None:
-    """Set attributes, mode and time; attributes and owners only where the system lets us."""
-    for pair in node.get("xattrs", []):
-        with contextlib.suppress(OSError):
-            os.setxattr(path, pair[0], pair[1], follow_symlinks=False)
-    if os.geteuid() == 0:
-        os.chown(path, node["uid"], node["gid"], follow_symlinks=False)
-    if node["type"] != "symlink":
-        os.chmod(path, node["mode"])
-    os.utime(path, ns=(node["mtime"], node["mtime"]), follow_symlinks=False)
-
-
-def main(arguments: list[str]) -> int:  # noqa: D103
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("repository", type=Path)
-    parser.add_argument("command", choices=["list", "restore"])
-    parser.add_argument("rest", nargs="*")
-    parser.add_argument("--passphrase-file", type=Path)
-    args = parser.parse_args(arguments)
-    if (args.command == "restore") != (len(args.rest) == 2):
-        parser.error("list takes no argument, restore takes two")
-    try:
-        credential = os.environ.get("SNAP_PASSWORD", "")  # noqa: TID251
-        if args.passphrase_file:
-            credential = args.passphrase_file.read_text().rstrip("\r\n")
-        repository = Repository(args.repository, credential)
-        for id_, body in repository.snapshots.items() if args.command == "list" else ():
-            print(id_, body["time"], *(ascii(c["name"]) for c in body["components"]))
-        if args.command == "restore":
-            components = repository.select(args.rest[0])["components"]
-            os.mkdir(args.rest[1])
-            for component in components:
-                if "subtree" in component:
-                    path = os.path.join(args.rest[1], component["name"])
-                    restore(repository, split(component["subtree"]), os.fsencode(path))
-    except Error as error:
-        print(f"reader: error: {error}", file=sys.stderr)
-        return error.code
-    except (OSError, ValueError) as error:
-        print(f"reader: error: {type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    return 0
+def main() -> None:
+    need(len(sys.argv) in (3, 5) and sys.argv[2] in ("list", "restore"), f"usage: {__doc__}", 2)
+    folder, verb, selector, target = [*sys.argv[1:], "latest", ""][:4]
+    repository = Repository(Path(folder), os.environ.get("SNAP_PASSWORD", ""))
+    with reading("snapshots"):
+        names = repository.names("snapshots")
+        found = {name[-64:]: repository.open_object(name, SNAPSHOT) for name in names}
+        order = sorted(found, key=lambda id_: (found[id_]["time"], id_))
+        if verb == "list":
+            for id_ in order:
+                print(id_, found[id_]["time"], *(c["name"] for c in found[id_]["components"]))
+            return
+        chosen = [i for i in order if selector == "latest" or i.startswith(selector)][-1:]
+        need(chosen and target, "no such snapshot, or no target", 1)
+        Path(target).mkdir(parents=True, exist_ok=True)
+        for component in found[chosen[0]]["components"]:
+            name = component["name"]
+            need("/" not in name and name not in ("", ".", ".."), "a component with a hostile name")
+            if "subtree" in component:
+                repository.restore(component["subtree"], os.fsencode(Path(target) / name), {})
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        main()
+    except (Error, OSError) as failure:
+        message, code = failure.args if isinstance(failure, Error) else (failure, 1)
+        print(f"reader: error: {message}", file=sys.stderr)
+        sys.exit(code)

