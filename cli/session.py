@@ -6,10 +6,15 @@ from contextlib import contextmanager
 
 from snap.backends.base import Backend, ObjectNotFound
 from snap.backends.location import open_backend
-from snap.errors import UsageError
-from snap.repo.catalog import Problem, readable_snapshots, select_snapshot
+from snap.errors import IntegrityError, UsageError
+from snap.repo.catalog import (
+    Problem,
+    SnapshotNotFound,
+    readable_snapshots,
+    select_snapshot,
+)
 from snap.repo.config import CONFIG_NAME, RepositoryNotFound
-from snap.repo.repository import Repository, open_repository
+from snap.repo.repository import SNAPSHOT_PREFIX, Repository, open_repository
 from snap.repo.snapshot import Snapshot
 
 from .memory import limit_heap
@@ -83,9 +88,13 @@ def _print_warnings(repository: Repository, settings: Settings) -> None:
 def usable_snapshots(repository: Repository, settings: Settings) -> list[Snapshot]:
     """Return the snapshots by time; of each that cannot be read there is a warning."""
     snapshots, problems = readable_snapshots(repository)
+    _warn_of(problems, settings)
+    return snapshots
+
+
+def _warn_of(problems: Sequence[Problem], settings: Settings) -> None:
     for problem in problems:
         print_warning(words_of(problem), as_json=settings.json)
-    return snapshots
 
 
 def words_of(problem: Problem) -> str:
@@ -97,9 +106,19 @@ def find_snapshot(repository: Repository, settings: Settings, selector: str) -> 
     """Return the snapshot that the user means.
 
     Raises:
+        IntegrityError: the id is that of a damaged one.
         SnapError: none, or several.
     """
-    return select_snapshot(usable_snapshots(repository, settings), selector, LOCAL_ZONE)
+    snapshots, problems = readable_snapshots(repository)
+    _warn_of(problems, settings)
+    try:
+        return select_snapshot(snapshots, selector, LOCAL_ZONE)
+    except SnapshotNotFound:
+        meant = f"{SNAPSHOT_PREFIX}{selector.lower()}"
+        damaged = [p for p in problems if selector and p.object.startswith(meant)]
+        if not damaged:
+            raise
+        raise IntegrityError(words_of(damaged[0])) from None
 
 
 def split_selector(text: str) -> tuple[str, str]:
