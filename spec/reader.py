@@ -66,9 +66,7 @@ def expand(compression: int, body: bytes, limit: int) -> bytes:
     need(0 <= size <= limit, "larger than the format allows, or of unknown size")
     if not compression:
         return body
-    plain = zstandard.ZstdDecompressor().decompress(body, allow_extra_data=False)
-    need(len(plain) == size, "a compressed frame is not as long as it says")
-    return plain
+    return zstandard.ZstdDecompressor().decompress(body, allow_extra_data=False)
 
 
 def decode(data: bytes) -> dict[str, Any]:
@@ -96,9 +94,8 @@ def parse_recovery_key(text: str) -> bytes | None:  # §3.4
 def open_slot(stored: bytes, credential: str, repository_id: bytes) -> dict[str, Any] | None:
     need(stored[:9] == b"SNAPKEY\0\1", "not a key slot of version 1")
     end = 11 + int.from_bytes(stored[9:11], "little")
-    header, rest = stored[11:end], stored[end:]
-    fields = decode(header)
-    kdf, recovery = fields["kdf"], parse_recovery_key(credential)
+    header, rest, recovery = stored[11:end], stored[end:], parse_recovery_key(credential)
+    kdf = (fields := decode(header))["kdf"]
     if (fields["kind"] == "recovery") != (recovery is not None):
         return None
     if recovery is not None:
@@ -119,13 +116,12 @@ def open_slot(stored: bytes, credential: str, repository_id: bytes) -> dict[str,
 class Repository:  # §14
     def __init__(self, folder: Path, credential: str) -> None:
         self.folder = folder
-        config = folder / "config"
-        need(config.is_file(), f"no repository at {folder}", 10)
+        need((folder / "config").is_file(), f"no repository at {folder}", 10)
         with reading("config"):
-            line, _, check = config.read_bytes().partition(b"\n")
+            line, _, check = (folder / "config").read_bytes().partition(b"\n")
             fields = json.loads(line)
-            new = fields["snap_repository"] != 1 or fields["features"]
-            need(not new, "written by a later version", 13)
+            old = fields["snap_repository"] == 1 and not fields["features"]
+            need(old, "written by a later version", 13)
             self.id = bytes.fromhex(fields["repository_id"])
         self.secrets = self.unlock(credential)
         self.secret: bytes = self.secrets["metadata_secret"]
@@ -137,7 +133,9 @@ class Repository:  # §14
                 self.add_index(self.open_object(name, INDEX))
 
     def names(self, prefix: str) -> list[str]:
-        return sorted(f"{prefix}/{path.name}" for path in (self.folder / prefix).glob("?" * 64))
+        return sorted(
+            f"{prefix}/{path.name}" for path in (self.folder / prefix).glob("[0-9a-f]" * 64)
+        )
 
     def get(self, name: str) -> bytes:
         stored = (self.folder / name).read_bytes()
@@ -166,8 +164,8 @@ class Repository:  # §14
     def add_index(self, body: dict[str, Any]) -> None:
         packs, blobs = body["packs"], body["blobs"]
         owners: list[str] = []
-        counts = column(packs, "blobs", "I")
-        for id_, kind, count in zip(split(packs["id"]), packs["kind"], counts, strict=True):
+        rows = split(packs["id"]), packs["kind"], column(packs, "blobs", "I")
+        for id_, kind, count in zip(*rows, strict=True):
             owners += [f"{('', 'data', 'meta')[kind]}/{id_.hex()[:2]}/{id_.hex()}"] * count
         numbers = [column(blobs, key, "I") for key in ("nonce", "offset", "stored", "raw")]
         columns = (owners, blobs["kind"], blobs["compression"], column(blobs, "key", "H"), *numbers)
@@ -178,8 +176,8 @@ class Repository:  # §14
         length = 1168 if pack.startswith("data") else 32
         with (self.folder / pack).open("rb") as file:
             start = file.read(12)
-            need(start[:9] == b"SNAPPACK\1", "not a pack of version 1")
-            need(number < int.from_bytes(start[10:12], "little"), "no such key in the pack")
+            has = start[:9] == b"SNAPPACK\1" and number < int.from_bytes(start[10:12], "little")
+            need(has, "not a pack with such a key")
             file.seek(12 + number * length)
             sealed = file.read(length)
         if length == 32:
@@ -219,9 +217,8 @@ class Repository:  # §14
         need(content["layout"] == "blobs", f"unknown layout {content['layout']!r}", 13)
         tables: list[Any] = [(content.get("extents"), content["size"])]
         if "lists" in content:
-            lengths = column(content["lists"], "length", "Q")
-            lists = zip(split(content["lists"]["id"]), lengths, strict=True)
-            tables = [(decode(self.blob(id_, EXTENTS)), length) for id_, length in lists]
+            ids, lengths = split(content["lists"]["id"]), column(content["lists"], "length", "Q")
+            tables = [(decode(self.blob(i, EXTENTS)), n) for i, n in zip(ids, lengths, strict=True)]
         need(sum(size for _, size in tables) == content["size"], "lists do not add up")
         for table, size in tables:
             blobs, sizes = split(table["blobs"]), column(table, "length", "Q")
@@ -261,9 +258,11 @@ class Repository:  # §14
                 if link:
                     names[link] = path
             else:
-                continue  # sockets and devices are beyond this reader
+                print(f"left out: {path!r} is a {kind}", file=sys.stderr)
+                continue
             for name, value in node.get("xattrs", []):
-                os.setxattr(path, name, value, follow_symlinks=False)
+                with contextlib.suppress(OSError):  # not everybody may set every one
+                    os.setxattr(path, name, value, follow_symlinks=False)
             if kind != "symlink":
                 os.chmod(path, node["mode"])
             os.utime(path, ns=(node["mtime"], node["mtime"]), follow_symlinks=False)
@@ -272,6 +271,7 @@ class Repository:  # §14
 def main() -> None:
     need(len(sys.argv) in (3, 5) and sys.argv[2] in ("list", "restore"), f"usage: {__doc__}", 2)
     folder, verb, selector, target = [*sys.argv[1:], "latest", ""][:4]
+    sys.setrecursionlimit(20_000)  # trees may be 4,096 levels deep
     repository = Repository(Path(folder), os.environ.get("SNAP_PASSWORD", ""))
     with reading("snapshots"):
         names = repository.names("snapshots")
