@@ -89,7 +89,7 @@ def test_an_unlocking_time_out_of_range_is_refused(snap: Snap, seconds: str) -> 
 def test_a_place_that_cannot_be_written_is_named(snap: Snap, clean: Path) -> None:
     (clean / "file").write_text("")
     result = snap("init", "--kdf-seconds", "0", "--repo", clean / "file" / "repo")
-    assert result.code == 1
+    assert result.code == 2
     assert str(clean / "file") in result.err
     assert "Traceback" not in result.err
 
