@@ -2,6 +2,8 @@
 
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 from abc import ABC, abstractmethod
@@ -9,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PASSWORD = "bench"
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
@@ -34,18 +37,25 @@ def measure(
     arguments: list[str], environment: dict[str, str], folder: Path | None = None
 ) -> Measured:
     """Run a program and measure it; anything but success stops the benchmark."""
-    done = subprocess.run(
+    # A session of its own: whatever ends the benchmark ends the program too, before its files go.
+    with subprocess.Popen(
         [sys.executable, "-S", "-c", LAUNCHER, *arguments],
         env=environment,
         cwd=folder,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=True,
-    )
-    code, seconds, peak_mib = done.stdout.split()
-    if int(code):
-        raise SystemExit(f"{' '.join(arguments)} failed: {done.stderr[-2000:]}")
-    return Measured(float(seconds), float(peak_mib))
+        start_new_session=True,
+    ) as launcher:
+        try:
+            out, err = launcher.communicate()
+        except BaseException:
+            os.killpg(launcher.pid, signal.SIGKILL)
+            raise
+    words = out.split()
+    if launcher.returncode or int(words[0]):
+        raise SystemExit(f"{' '.join(arguments)} failed: {err[-2000:]}")
+    return Measured(float(words[1]), float(words[2]))
 
 
 def size_of(folder: Path) -> int:
@@ -73,32 +83,47 @@ class Tool(ABC):
     def settings(self) -> dict[str, str]:
         """Return the program's environment."""
 
+    def begin_anew(self) -> None:
+        """Make an empty repository in place of the one that is there."""
+        for place in (self.repository, self.cache, Path(self.environment["HOME"])):
+            shutil.rmtree(place, ignore_errors=True)
+        self.init()
+
     @abstractmethod
     def init(self) -> None:
         """Make the repository."""
 
     @abstractmethod
-    def backup(self, folder: Path) -> Measured:
-        """Back up a folder; every file is read."""
+    def backup(self, folder: Path, *, full: bool = True) -> Measured:
+        """Back up a folder; with ``full`` every file is read, else as the tool does by default."""
 
     @abstractmethod
     def restore(self, target: Path) -> Measured:
         """Restore the latest snapshot."""
+
+    def restored(self, target: Path) -> Path:
+        """Return where below ``target`` the folder that was backed up is after a restore."""
+        return target
 
     def run(self, *arguments: str, folder: Path | None = None) -> Measured:
         """Run the program."""
         return measure([*self.program, *arguments], self.environment, folder)
 
     def version(self) -> str:
-        """Return what the program says of itself."""
-        done = subprocess.run(
-            [*self.program, self.version_argument],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        """Return the program's version.
+
+        Raises:
+            SystemExit: it cannot be run.
+        """
+        command = [*self.program, self.version_argument]
+        try:
+            done = subprocess.run(
+                command, env=self.environment, capture_output=True, text=True, check=True
+            )
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise SystemExit(f"{self.name} cannot be run: {error}: see bench/README.md") from error
         found = re.search(r"\d+\.\d+\.\d+", done.stdout)
-        return f"{self.name} {found[0] if found else '?'}"
+        return found[0] if found else "?"
 
     def stored_bytes(self) -> int:
         """Return the size of the repository."""
@@ -113,6 +138,8 @@ class Snap(Tool):
     def settings(self) -> dict[str, str]:
         """Return the environment of a snap call."""
         return {
+            # The snap of this checkout, whichever is installed beside the program.
+            "PYTHONPATH": str(ROOT / "src"),
             "SNAP_REPOSITORY": str(self.repository),
             "SNAP_PASSWORD": PASSWORD,
             "SNAP_CACHE_DIR": str(self.cache),
@@ -122,17 +149,40 @@ class Snap(Tool):
         """Make the repository."""
         self.run("init", "--kdf-seconds", "0")
 
-    def backup(self, folder: Path) -> Measured:
-        """Back up a folder; every file is read."""
-        return self.run("backup", "-q", "--full", "--name", "data", str(folder))
+    def backup(self, folder: Path, *, full: bool = True) -> Measured:
+        """Back up a folder; without ``full``, files that look unchanged are not read."""
+        flags = ["--full"] if full else []
+        return self.run("backup", "-q", *flags, "--name", "data", str(folder))
 
     def restore(self, target: Path) -> Measured:
         """Restore the latest snapshot."""
         return self.run("restore", "-q", "latest", "--target", str(target))
 
+    def restored(self, target: Path) -> Path:
+        """Return the component's folder."""
+        return target / "data"
+
+
+class ColdSnap(Snap):
+    """snap on a machine that has never seen the repository: no cache before any backup."""
+
+    def backup(self, folder: Path, *, full: bool = True) -> Measured:
+        """Back up a folder without a cache."""
+        shutil.rmtree(self.cache, ignore_errors=True)
+        return super().backup(folder, full=full)
+
+
+class SqliteSnap(Snap):
+    """snap with a database as its source, `snap backup sqlite:FILE`, instead of a folder."""
+
+    def backup(self, folder: Path, *, full: bool = True) -> Measured:
+        """Back up the one database in a folder."""
+        (database,) = folder.iterdir()
+        return self.run("backup", "-q", "--name", "data", f"sqlite:{database}")
+
 
 class Restic(Tool):
-    """restic, reading every file (--force) with its default compression."""
+    """restic with its default compression."""
 
     name = "restic"
     version_argument = "version"
@@ -149,9 +199,10 @@ class Restic(Tool):
         """Make the repository."""
         self.run("init", "-q")
 
-    def backup(self, folder: Path) -> Measured:
-        """Back up a folder; every file is read."""
-        return self.run("backup", "-q", "--force", ".", folder=folder)
+    def backup(self, folder: Path, *, full: bool = True) -> Measured:
+        """Back up a folder; without ``full``, files as in the last snapshot are not read."""
+        flags = ["--force"] if full else []
+        return self.run("backup", "-q", *flags, ".", folder=folder)
 
     def restore(self, target: Path) -> Measured:
         """Restore the latest snapshot."""
@@ -159,7 +210,7 @@ class Restic(Tool):
 
 
 class Borg(Tool):
-    """borg with zstd level 3 and authenticated encryption; its file cache off, so all is read."""
+    """borg with zstd level 3 and authenticated encryption."""
 
     name = "borg"
 
@@ -177,17 +228,12 @@ class Borg(Tool):
         self.cache.mkdir()
         self.run("init", "--encryption=repokey-blake2")
 
-    def backup(self, folder: Path) -> Measured:
-        """Back up a folder; every file is read."""
+    def backup(self, folder: Path, *, full: bool = True) -> Measured:
+        """Back up a folder; without ``full``, files that borg's cache knows are not read."""
         self._count += 1
-        return self.run(
-            "create",
-            "--compression=zstd,3",
-            "--files-cache=disabled",
-            f"::a{self._count}",
-            ".",
-            folder=folder,
-        )
+        flags = ["--files-cache=disabled"] if full else []
+        archive = f"::a{self._count}"
+        return self.run("create", "--compression=zstd,3", *flags, archive, ".", folder=folder)
 
     def restore(self, target: Path) -> Measured:
         """Extract the last archive."""
