@@ -13,6 +13,7 @@ from snap.errors import UsageError
 from snap.repo.backup import BackupOptions, run_backup
 from snap.repo.catalog import readable_snapshots
 from snap.repo.clock import system_clock
+from snap.repo.compression import Compression
 from snap.repo.repository import Repository
 from snap.repo.snapshot import FAILED, SUCCESS, Component, Snapshot
 from snap.repo.source import Source
@@ -50,6 +51,7 @@ class _Request:
     excludes: tuple[str, ...]
     dry_run: bool
     no_extra_verify: bool
+    compression: str
 
 
 @click.command(cls=SnapCommand)
@@ -69,6 +71,13 @@ class _Request:
 )
 @click.option("--dry-run", is_flag=True, help="Read and count everything, store nothing.")
 @click.option("--no-extra-verify", is_flag=True, help="Do not open packs again before storing.")
+@click.option(
+    "--compression",
+    type=click.Choice(list(Compression)),
+    default=Compression.DEFAULT,
+    show_default=True,
+    help="How hard to compress.",
+)
 @click.pass_obj
 def command(settings: Settings, /, **arguments: Any) -> int:
     """Store a snapshot of databases and files.
@@ -165,6 +174,7 @@ def _options(request: _Request) -> BackupOptions:
         dry_run=request.dry_run,
         extra_verify=not request.no_extra_verify,
         full=request.full,
+        compression=Compression(request.compression),
     )
 
 

@@ -42,8 +42,9 @@ class _Totals:
 @click.command(cls=SnapCommand)
 @click.argument("old", metavar="A")
 @click.argument("new", metavar="B")
+@click.option("--pages", is_flag=True, help="Say of each file which share of it changed.")
 @click.pass_obj
-def command(settings: Settings, *, old: str, new: str) -> int:
+def command(settings: Settings, *, old: str, new: str, pages: bool) -> int:
     """Show what changed between two snapshots, from A to B.
 
     Signs: + added, - removed, M content changed, T of another type now, U only mode, owner, time
@@ -59,7 +60,7 @@ def command(settings: Settings, *, old: str, new: str) -> int:
             if settings.json:
                 _print_json_change(change)
             else:
-                print_line(_line(change))
+                print_line(_line(change, pages=pages))
     if settings.json:
         print_json(
             {
@@ -76,7 +77,7 @@ def command(settings: Settings, *, old: str, new: str) -> int:
     return 0
 
 
-def _line(change: Change) -> str:
+def _line(change: Change, *, pages: bool) -> str:
     path = shown_path(change.component, change.path)
     if change.type is NodeType.DIR:
         path += "/"
@@ -84,7 +85,14 @@ def _line(change: Change) -> str:
         return f"{_SIGNS[change.change]}  {path}"
     sizes = [shown_size(s) for s in (change.old_size, change.new_size) if s is not None]
     tail = f"  ({' -> '.join(sizes)})" if sizes else ""
-    return f"{_SIGNS[change.change]}  {path}{tail}"
+    share = f"  {_share(change)}" if pages and change.bytes_changed is not None else ""
+    return f"{_SIGNS[change.change]}  {path}{tail}{share}"
+
+
+def _share(change: Change) -> str:
+    changed, size = change.bytes_changed or 0, change.new_size or 0
+    percent = 100 * changed / size if size else 0.0
+    return f"{percent:.1f} % changed, {shown_size(changed)}"
 
 
 def _print_json_change(change: Change) -> None:
@@ -97,6 +105,7 @@ def _print_json_change(change: Change) -> None:
             "type": str(change.type),
             "old_size": change.old_size,
             "new_size": change.new_size,
+            "bytes_changed": change.bytes_changed,
         }
     )
 

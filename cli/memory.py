@@ -22,3 +22,4 @@ def limit_heap() -> None:
         return
     mallopt(_M_ARENA_MAX, 1)
     mallopt(_M_MMAP_THRESHOLD, _MAPPED_FROM_BYTES)
+    mallopt(-1, 64 << 20)

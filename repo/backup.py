@@ -9,12 +9,17 @@ from snap import __version__
 from snap.errors import SnapError, SourceError, UsageError
 
 from .adopt import adopt_interrupted
-from .chunker import Chunker
-from .file_writer import Tally, store_content
+from .catalog import readable_snapshots
+from .compare import Comparer
+from .compression import Compression
+from .extents import Content
+from .file_writer import ContentInBlob, FileWriter, PendingContent, Tally
 from .ids import Kind
 from .lease import Lease, Owner
+from .previous import PreviousTree, is_unchanged, previous_component
 from .progress import Reporter
 from .repository import SNAPSHOT_PREFIX, Repository
+from .reuse import CLEAN_BELOW, Reuse
 from .snapshot import (
     FAILED,
     PARTIAL,
@@ -24,7 +29,7 @@ from .snapshot import (
     SnapshotStatistics,
     encode_snapshot,
 )
-from .source import Entry, NodeType, Source, View
+from .source import Attributes, Entry, NodeType, Source, View
 from .tree import Node, is_plain_name
 from .tree_writer import PendingNode, TreeWriter
 from .writer import BlobWriter, WriterOptions
@@ -42,6 +47,8 @@ class BackupOptions:
         dry_run: Read and count everything, store nothing.
         extra_verify: Open every pack again before it is uploaded.
         full: Read every file, also those that look unchanged.
+        compression: How hard to try.
+        clean_below: The share of a blob below which what a file still uses of it is stored anew.
     """
 
     service: str
@@ -52,6 +59,8 @@ class BackupOptions:
     dry_run: bool = False
     extra_verify: bool = True
     full: bool = False
+    compression: Compression = Compression.DEFAULT
+    clean_below: float = CLEAN_BELOW
 
 
 def run_backup(
@@ -97,16 +106,21 @@ class _Run:
         self._reporter = reporter
         self._clock = repository.clock
         self._is_alone = False
+        self._snapshots, _ = readable_snapshots(repository)
         self._writer = BlobWriter(
             repository,
             WriterOptions(
                 dry_run=options.dry_run,
                 extra_verify=options.extra_verify,
+                compression=options.compression,
                 workers=max(2, os.cpu_count() or 2),
             ),
         )
-        parameters = repository.config.parameters
-        self._chunker = Chunker(parameters, repository.keys.chunker_seed)
+        self._comparer = Comparer(repository.keys, max(2, os.cpu_count() or 2))
+        self._reuse = Reuse(repository, repository.cache.has_blob, options.clean_below)
+        self._files = FileWriter(repository, self._writer, self._reuse, self._comparer)
+        self._previous: PreviousTree | None = None
+        self._previous_started_ns = 0
 
     def run(self, sources: Sequence[Source], confirm: Callable[[], None]) -> Snapshot:
         started = self._clock()
@@ -130,6 +144,7 @@ class _Run:
             self._writer.abandon()
             raise
         finally:
+            self._comparer.close()
             self._writer.close()
 
     def _snapshot(self, components: list[Component], started: int) -> Snapshot:
@@ -169,6 +184,7 @@ class _Run:
             point_ns=started,
         )
         self._reporter.start(component.name, None)
+        self._find_previous(component.name)
         try:
             with source.open() as view:
                 component = self._store_view(view, component, tally)
@@ -189,6 +205,15 @@ class _Run:
             bytes_stored=tally.bytes_stored,
             finished_ns=self._clock(),
         )
+
+    def _find_previous(self, name: str) -> None:
+        """Choose what this component is compared with."""
+        service = printable(self._options.service)
+        before = previous_component(self._snapshots, service, name)
+        self._previous = None
+        if before is not None:
+            self._previous = PreviousTree(self._repository, before.subtree or ())
+            self._previous_started_ns = before.started_ns
 
     def _store_view(self, view: View, component: Component, tally: Tally) -> Component:
         trees = TreeWriter(self._writer, tally)
@@ -229,25 +254,37 @@ class _Run:
     def _store_entry(self, entry: Entry, trees: TreeWriter, tally: Tally) -> str:
         """Store one entry; return why it could not be read, empty if it could."""
         attributes = entry.attributes
+        previous = self._previous.find(entry.path) if self._previous is not None else None
         if attributes is None:
             return "its attributes could not be read"
         if entry.type is NodeType.DIR:
             trees.add_directory(entry.path, attributes)
             return ""
         if entry.type is NodeType.FILE:
-            return self._store_file(entry, trees, tally)
+            return self._store_file(entry, previous, trees, tally)
         node = Node(entry.path[-1], entry.type, attributes, target=entry.target)
         trees.add_node(entry.path, lambda: node)
         return ""
 
-    def _store_file(self, entry: Entry, trees: TreeWriter, tally: Tally) -> str:
+    def _store_file(
+        self, entry: Entry, previous: Node | None, trees: TreeWriter, tally: Tally
+    ) -> str:
         attributes = entry.attributes
         if entry.open is None or attributes is None:
             return "it has no content that could be read"
         self._reporter.advance(0, item=printable_path(entry.path))
+        known = self._unread(entry, attributes, previous)
+        if known is not None:
+            tally.files += 1
+            tally.bytes += known.size_bytes
+            self._reporter.advance(known.size_bytes)
+            same = Node(entry.path[-1], NodeType.FILE, attributes, content=known)
+            trees.add_node(entry.path, lambda: same)
+            return ""
+        before = previous.content if previous is not None else None
         try:
             with entry.open() as reader:
-                content = store_content(reader, self._writer, self._chunker, tally, self._reporter)
+                content = self._files.store(reader, before, entry.page_bytes, tally, self._reporter)
                 changed = reader.is_changed()
         except OSError as error:
             return error.strerror or str(error)
@@ -255,18 +292,30 @@ class _Run:
         if changed:
             self._reporter.warn(f"{printable_path(entry.path)}: changed while it was read")
 
-        def node() -> Node:
-            return Node(
-                entry.path[-1],
-                NodeType.FILE,
-                attributes,
-                content=content.result(),
-                changed=changed,
-            )
-
-        pending: PendingNode = node
-        trees.add_node(entry.path, pending)
+        trees.add_node(
+            entry.path, _pending_file(entry.path[-1], attributes, content, changed=changed)
+        )
         return ""
+
+    def _unread(
+        self, entry: Entry, attributes: Attributes, previous: Node | None
+    ) -> Content | None:
+        """Return the content of a file that need not be read, because it looks unchanged."""
+        if self._options.full or previous is None or previous.content is None:
+            return None
+        looked_ns = self._previous_started_ns
+        if not is_unchanged(previous, entry.size_bytes, attributes, looked_ns):
+            return None
+        return previous.content if self._reuse.has_all(previous.content) else None
+
+
+def _pending_file(
+    name: bytes, attributes: Attributes, content: PendingContent | ContentInBlob, *, changed: bool
+) -> PendingNode:
+    def node() -> Node:
+        return Node(name, NodeType.FILE, attributes, content=content.result(), changed=changed)
+
+    return node
 
 
 def _nothing_backed_up(components: Sequence[Component]) -> SourceError:

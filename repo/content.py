@@ -11,7 +11,7 @@ from snap.errors import IntegrityError
 
 from . import codec
 from .codec import DecodeError
-from .extents import Content, Extent, decode_extents, require_layout
+from .extents import Content, Extent, ExtentTable, decode_table, require_layout
 from .ids import BlobId, Kind
 from .repository import Repository
 
@@ -33,14 +33,20 @@ def extents_of(repository: Repository, content: Content, where: str) -> Iterator
         yield from content.extents
         return
     for id_, length in content.lists:
-        plain = repository.load_blob(id_, Kind.EXTENTS)
-        try:
-            extents = decode_extents(codec.decode(plain))
-        except DecodeError as error:
-            raise IntegrityError(f"extents blob {id_.hex()}: {error}") from error
-        if sum(e.length for e in extents) != length:
-            raise IntegrityError(f"extents blob {id_.hex()}: does not add up to its length")
-        yield from extents
+        yield from load_table(repository, content, id_, length).extents
+
+
+def load_table(repository: Repository, content: Content, id_: BlobId, length: int) -> ExtentTable:
+    """Return the extent table in one of the extents blobs of a file.
+
+    Raises:
+        IntegrityError: it is missing or damaged.
+    """
+    plain = repository.load_blob(id_, Kind.EXTENTS)
+    try:
+        return decode_table(codec.decode(plain), length, content.paging)
+    except DecodeError as error:
+        raise IntegrityError(f"extents blob {id_.hex()}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

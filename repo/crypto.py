@@ -13,9 +13,10 @@ from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from .codec import DecodeError
-from .ids import FORMAT_VERSION, NO_ID, BlobId
+from .ids import FORMAT_VERSION, NO_ID, BlobId, Kind
 
 KEY_BYTES = 32
+DIGEST_BYTES = 16
 SALT_BYTES = 32
 TAG_BYTES = 16
 SEALED_KEY_BYTES = 1168
@@ -49,7 +50,9 @@ def nonce_bytes(counter: int) -> bytes:
     return counter.to_bytes(12, "little")
 
 
-def seal(key: bytes, aad: bytes, plaintext: bytes | memoryview, counter: int = 0) -> bytes:
+def seal(
+    key: bytes, aad: bytes, plaintext: bytes | bytearray | memoryview, counter: int = 0
+) -> bytes:
     """Return AES-256-GCM of ``plaintext`` with its tag behind it."""
     return AESGCM(key).encrypt(nonce_bytes(counter), plaintext, aad)
 
@@ -151,15 +154,25 @@ class Keys:
         self._object_key = derive("object", metadata_secret)
         self._meta_pack_key = derive("meta pack", metadata_secret)
         self._directory_key = derive("pack directory", metadata_secret)
+        self._chunk_digest_key = derive("chunk digest", metadata_secret)
         self.config_key = derive("config", metadata_secret)
         seed = derive("chunker seed", metadata_secret)
         # pyfastcdc takes 63 bits, and 0 would mean no key.
         self.chunker_seed = max(1, int.from_bytes(seed[:8], "little") >> 1)
 
-    def blob_id(self, kind: int, plaintext: bytes | memoryview) -> BlobId:
+    def blob_id(self, kind: int, plaintext: bytes | bytearray | memoryview) -> BlobId:
         """Return the id of a blob (spec/FORMAT.md §6.1)."""
         hasher = blake3.blake3(bytes((kind,)), key=self._blob_id_key)
         return BlobId(hasher.update(plaintext).digest())
+
+    def chunk_digest(self, chunk: bytes | bytearray | memoryview) -> bytes:
+        """Return the 16 bytes by which chunks and regions are compared (spec/FORMAT.md §7.6)."""
+        return blake3.blake3(chunk, key=self._chunk_digest_key).digest(DIGEST_BYTES)
+
+    def digests_id(self, blob: BlobId, unit: int) -> BlobId:
+        """Return the id of a data blob's companion (spec/FORMAT.md §7.6)."""
+        message = bytes((Kind.DIGESTS,)) + blob + unit.to_bytes(4, "little")
+        return BlobId(keyed_hash(self._blob_id_key, message))
 
     def object_key(self, kind: int, salt: bytes) -> bytes:
         """Return the key of one sealed object (spec/FORMAT.md §4.2)."""

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from .browse import Place, read_directory
+from .difference import compare_contents
 from .ids import BlobId
 from .repository import Repository
+from .reuse import Reuse
 from .snapshot import Snapshot
 from .source import NodeType
 from .tree import Node
@@ -24,7 +26,10 @@ class ChangeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One entry that differs; sizes are of files, None where there is no file on that side."""
+    """One entry that differs; sizes are of files, None where there is no file on that side.
+
+    ``bytes_changed``: of a modified file, how many of its bytes its former version does not have.
+    """
 
     component: str
     path: Place
@@ -32,6 +37,7 @@ class Change:
     type: NodeType
     old_size: int | None
     new_size: int | None
+    bytes_changed: int | None = None
 
 
 def diff_snapshots(repository: Repository, old: Snapshot, new: Snapshot) -> Iterator[Change]:
@@ -49,6 +55,7 @@ class _Comparison:
     def __init__(self, repository: Repository, component: str) -> None:
         self._repository = repository
         self._component = component
+        self._reuse = Reuse(repository, repository.cache.has_blob)
 
     def directories(
         self, old: Sequence[BlobId], new: Sequence[BlobId], above: Place
@@ -94,13 +101,24 @@ class _Comparison:
         path = (*above, b.name)
         if a.type is not b.type:
             yield Change(self._component, path, ChangeKind.TYPE, b.type, _size(a), _size(b))
-        elif a.content != b.content or a.target != b.target:
+        elif a.target != b.target:
             yield Change(self._component, path, ChangeKind.MODIFIED, b.type, _size(a), _size(b))
+        elif (changed := self._changed_bytes(a, b)) is not None:
+            kind = ChangeKind.MODIFIED
+            yield Change(self._component, path, kind, b.type, _size(a), _size(b), changed)
         elif _visible(a) != _visible(b):
             yield Change(self._component, path, ChangeKind.METADATA, b.type, _size(a), _size(b))
         old_tree = a.subtree if a.type is NodeType.DIR else ()
         new_tree = b.subtree if b.type is NodeType.DIR else ()
         yield from self.directories(old_tree, new_tree, path)
+
+    def _changed_bytes(self, a: Node, b: Node) -> int | None:
+        """Return how much of a file changed, None where nothing did."""
+        if a.content is None or b.content is None:
+            return None
+        # Equal bytes may lie in other blobs, after those were cleaned up.
+        difference = compare_contents(self._reuse, a.content, b.content)
+        return None if difference.is_equal else difference.bytes_changed
 
 
 def _size(node: Node) -> int | None:

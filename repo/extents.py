@@ -3,18 +3,26 @@
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from snap.errors import SnapError
 
 from . import codec
 from .codec import DecodeError
+from .crypto import DIGEST_BYTES
 from .ids import BlobId, split_ids
 
 LAYOUT_BLOBS = "blobs"
-_KNOWN_LAYOUTS = frozenset({LAYOUT_BLOBS})
+LAYOUT_PAGES = "pages"
+LAYOUT_STREAM = "stream"
+_KNOWN_LAYOUTS = frozenset({LAYOUT_BLOBS, LAYOUT_PAGES, LAYOUT_STREAM})
 INLINE_EXTENTS = 16
 LIST_LIMIT = 1024
+LIST_REGIONS = 16
+"""So many regions are described by one extents blob in the layout of pages."""
+MIN_PAGE_BYTES = 512
+MAX_PAGE_BYTES = 65_536
+MAX_REGION_BYTES = 16 << 20
 _LIST_END_BELOW = 4
 _HOLE_INDEX = 0xFFFFFFFF
 
@@ -25,8 +33,7 @@ class UnknownLayout(SnapError):
     exit_code = 13
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
+class Extent(NamedTuple):
     """``length`` bytes of ``blob`` from ``offset``; a hole where ``blob`` is None."""
 
     blob: BlobId | None
@@ -35,19 +42,46 @@ class Extent:
 
 
 @dataclass(frozen=True, slots=True)
+class Paging:
+    """How a file is cut at fixed places; sizes in bytes."""
+
+    page_bytes: int
+    region_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExtentTable:
+    """A run of extents; in the layout of pages with the digests of its regions, joined."""
+
+    extents: tuple[Extent, ...]
+    regions: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
 class Content:
-    """What a file holds: a table of extents, or the extents blobs that together list them."""
+    """What a file holds: a table of extents, or the extents blobs that together list them.
+
+    ``paging`` is set in the layout of pages only; ``regions`` belong to ``extents``.
+    ``chunk_bytes`` is what chunks of a stream were to have on average, 0 where it is not known.
+    """
 
     layout: str
     size_bytes: int
     extents: tuple[Extent, ...] | None
     lists: tuple[tuple[BlobId, int], ...] = ()
+    paging: Paging | None = None
+    regions: bytes = b""
+    chunk_bytes: int = 0
 
     def encode(self) -> dict[str, Any]:
         """Return the map of spec/FORMAT.md §9.3."""
         fields: dict[str, Any] = {"layout": self.layout, "size": self.size_bytes}
+        if self.paging is not None:
+            fields |= {"page": self.paging.page_bytes, "region": self.paging.region_bytes}
+        if self.chunk_bytes:
+            fields["chunk"] = self.chunk_bytes
         if self.extents is not None:
-            fields["extents"] = encode_extents(self.extents)
+            fields["extents"] = self._encode_table(self.extents)
         else:
             lengths = [length for _, length in self.lists]
             fields["lists"] = {
@@ -55,6 +89,10 @@ class Content:
                 "length": struct.pack(f"<{len(lengths)}Q", *lengths),
             }
         return fields
+
+    def _encode_table(self, extents: tuple[Extent, ...]) -> dict[str, Any]:
+        regions = self.regions if self.paging is not None else None
+        return encode_extents(extents, regions)
 
 
 def decode_content(fields: Mapping[str, Any]) -> Content:
@@ -71,19 +109,51 @@ def decode_content(fields: Mapping[str, Any]) -> Content:
         raise DecodeError("a file of negative size")
     if layout not in _KNOWN_LAYOUTS:
         return Content(layout, size, ())
+    paging = _decode_paging(fields) if layout == LAYOUT_PAGES else None
+    chunk = codec.field(fields, "chunk", int, default=0) if layout == LAYOUT_STREAM else 0
+    if not 0 <= chunk <= MAX_REGION_BYTES:
+        raise DecodeError("chunks of an impossible size")
     if ("extents" in fields) == ("lists" in fields):
         raise DecodeError("a file must have either extents or lists of them")
     if "extents" in fields:
-        extents = decode_extents(codec.field(fields, "extents", dict))
-        if sum(e.length for e in extents) != size:
-            raise DecodeError("a file's extents do not add up to its size")
-        return Content(layout, size, extents)
+        table = decode_table(codec.field(fields, "extents", dict), size, paging)
+        return Content(
+            layout, size, table.extents, paging=paging, regions=table.regions, chunk_bytes=chunk
+        )
     lists = codec.field(fields, "lists", dict)
     ids = _ids(lists, "id")
     lengths = codec.int_column(lists, "length", "Q", len(ids))
     if sum(lengths) != size:
         raise DecodeError("a file's lists of extents do not add up to its size")
-    return Content(layout, size, None, tuple(zip(ids, lengths, strict=True)))
+    return Content(
+        layout, size, None, tuple(zip(ids, lengths, strict=True)), paging, chunk_bytes=chunk
+    )
+
+
+def _decode_paging(fields: Mapping[str, Any]) -> Paging:
+    page, region = codec.field(fields, "page", int), codec.field(fields, "region", int)
+    if not MIN_PAGE_BYTES <= page <= MAX_PAGE_BYTES or page & (page - 1):
+        raise DecodeError("pages of an impossible size")
+    if not page <= region <= MAX_REGION_BYTES or region % page:
+        raise DecodeError("regions of an impossible size")
+    return Paging(page, region)
+
+
+def decode_table(table: Mapping[str, Any], length: int, paging: Paging | None) -> ExtentTable:
+    """Return a table that describes ``length`` bytes of a file.
+
+    Raises:
+        DecodeError: it does not add up, or has not one digest for each region.
+    """
+    extents = decode_extents(table)
+    if sum(e.length for e in extents) != length:
+        raise DecodeError("extents do not add up to what they describe")
+    if paging is None:
+        return ExtentTable(extents)
+    regions = codec.field(table, "regions", bytes)
+    if len(regions) != -(-length // paging.region_bytes) * DIGEST_BYTES:
+        raise DecodeError("a table has not one digest for each region")
+    return ExtentTable(extents, regions)
 
 
 def require_layout(content: Content, where: str) -> None:
@@ -99,8 +169,8 @@ def require_layout(content: Content, where: str) -> None:
         )
 
 
-def encode_extents(extents: Iterable[Extent]) -> dict[str, Any]:
-    """Return an extent table (spec/FORMAT.md §9.4)."""
+def encode_extents(extents: Iterable[Extent], regions: bytes | None = None) -> dict[str, Any]:
+    """Return an extent table (spec/FORMAT.md §9.4); ``regions`` in the layout of pages only."""
     numbers: dict[BlobId, int] = {}
     index, offsets, lengths = [], [], []
     for extent in extents:
@@ -111,12 +181,13 @@ def encode_extents(extents: Iterable[Extent]) -> dict[str, Any]:
         offsets.append(extent.offset)
         lengths.append(extent.length)
     count = len(index)
-    return {
+    table = {
         "blobs": b"".join(numbers),
         "index": struct.pack(f"<{count}I", *index),
         "offset": struct.pack(f"<{count}I", *offsets),
         "length": struct.pack(f"<{count}Q", *lengths),
     }
+    return table if regions is None else table | {"regions": regions}
 
 
 def decode_extents(table: Mapping[str, Any]) -> tuple[Extent, ...]:
@@ -133,31 +204,30 @@ def decode_extents(table: Mapping[str, Any]) -> tuple[Extent, ...]:
     index = codec.int_column(table, "index", "I", count)
     offsets = codec.int_column(table, "offset", "I", count)
     lengths = codec.int_column(table, "length", "Q", count)
-    return tuple(
-        _extent(blobs, number, offset, length)
-        for number, offset, length in zip(index, offsets, lengths, strict=True)
-    )
-
-
-def _extent(blobs: list[BlobId], number: int, offset: int, length: int) -> Extent:
-    if length == 0 or length >= 1 << 63:
+    if lengths and (min(lengths) == 0 or max(lengths) >= 1 << 63):
         raise DecodeError("an extent has an impossible length")
-    if number == _HOLE_INDEX:
-        if offset:
+    known = len(blobs)
+    extents = []
+    for number, offset, length in zip(index, offsets, lengths, strict=True):
+        if number < known:
+            extents.append(Extent(blobs[number], offset, length))
+        elif number != _HOLE_INDEX:
+            raise DecodeError("an extent names a blob that its table does not have")
+        elif offset:
             raise DecodeError("a hole with an offset")
-        return Extent(None, 0, length)
-    if number >= len(blobs):
-        raise DecodeError("an extent names a blob that its table does not have")
-    return Extent(blobs[number], offset, length)
+        else:
+            extents.append(Extent(None, 0, length))
+    return tuple(extents)
 
 
-def is_list_end(extent: Extent, count: int) -> bool:
+def is_list_end(extent: Extent, following: Extent | None, count: int) -> bool:
     """Return whether a writer ends an extents blob after its ``count``-th extent, this one.
 
     By the blob's id, so that a change early in a file leaves the later lists as they are.
     """
+    is_last_of_blob = following is None or following.blob != extent.blob
     by_content = extent.blob is not None and extent.blob[0] < _LIST_END_BELOW
-    return by_content or count >= LIST_LIMIT
+    return (by_content and is_last_of_blob) or count >= LIST_LIMIT
 
 
 def _ids(table: Mapping[str, Any], key: str) -> list[BlobId]:

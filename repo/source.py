@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 
 class NodeType(StrEnum):
@@ -31,8 +31,7 @@ class Consistency(StrEnum):
     CRASH = "crash"
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
+class Attributes(NamedTuple):
     """What is kept of an entry beside its name and content (spec/FORMAT.md §9.2).
 
     ``mode`` holds permission bits with setuid, setgid and sticky. Times are nanoseconds
@@ -73,8 +72,30 @@ class Reader(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class SeekableReader(Reader, Protocol):
+    """The content of a file that can be read anywhere."""
+
+    @property
+    def size_bytes(self) -> int:
+        """The size when it was opened; nothing behind it is read."""
+        ...
+
+    def read_at(self, offset: int, buffer: memoryview) -> int:
+        """Fill ``buffer`` from ``offset``, holes as zeros; return the bytes read, fewer at the end.
+
+        Leaves the position of `read` alone; safe from several threads.
+
+        Raises:
+            OSError: the content cannot be read.
+        """
+        ...
+
+    def seek(self, position: int) -> None:
+        """Set where `read` goes on."""
+        ...
+
+
+class Entry(NamedTuple):
     """One entry of a view.
 
     Attributes:
@@ -83,6 +104,8 @@ class Entry:
         attributes: None only where ``problem`` says why they could not be read.
         size_bytes: A file's size as far as known beforehand (for progress), else None.
         open: For files: gives the content.
+        page_bytes: For files that are written page by page: the size of a page; 0 where only the
+            content can tell.
         target: For symbolic links: what it points to.
         problem: Why the entry could not be read; such an entry has no content.
     """
@@ -94,6 +117,7 @@ class Entry:
     open: Callable[[], AbstractContextManager[Reader]] | None = None
     target: bytes = b""
     problem: str = ""
+    page_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +136,15 @@ class ViewReport:
     warnings: Sequence[str] = ()
     downtime_ns: int = 0
     root: Attributes | None = None
+
+
+def seekable(reader: Reader) -> SeekableReader | None:
+    """Return the reader if it can read anywhere, None for a stream or where no size is known."""
+    # By one attribute: looking for all that a protocol has costs more than reading a small file.
+    if hasattr(reader, "read_at"):
+        able = cast(SeekableReader, reader)
+        return able if able.size_bytes else None
+    return None
 
 
 class View(Protocol):

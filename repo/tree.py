@@ -1,8 +1,7 @@
 """Trees: directories as lists of nodes (spec/FORMAT.md §9.1, §9.2)."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import blake3
 
@@ -18,8 +17,7 @@ MAX_DEPTH = 4096
 _MODE_MASK = 0o7777
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """One entry of a directory. ``content`` is set for files, ``subtree`` for directories."""
 
     name: bytes

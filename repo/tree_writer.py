@@ -1,7 +1,6 @@
 """Building trees from sorted entries, bottom up, with bounded memory."""
 
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from snap.errors import SourceError
@@ -10,7 +9,7 @@ from .file_writer import Tally
 from .ids import BlobId, Kind
 from .source import Attributes, NodeType
 from .tree import MAX_DEPTH, Node, encode_tree, is_plain_name, is_tree_end
-from .writer import BlobWriter, StoredBlob
+from .writer import BlobWriter, Ticket
 
 PendingNode = Callable[[], Node]
 """Returns a node, waiting for what its content or its subtree still needs."""
@@ -22,7 +21,7 @@ class _OpenDirectory:
     attributes: Attributes | None
     last_name: bytes = b""
     nodes: list[PendingNode] = field(default_factory=list)
-    blobs: list[Future[StoredBlob]] = field(default_factory=list)
+    blobs: list[Ticket] = field(default_factory=list)
 
 
 class TreeWriter:

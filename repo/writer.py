@@ -9,6 +9,7 @@ import random
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import zstandard
 
@@ -17,12 +18,17 @@ from snap.errors import IntegrityError
 from . import codec
 from .clock import MINUTE_NS
 from .codec import DecodeError
+from .compression import Compression, compressor
+from .digests import Chunks
 from .ids import BlobId, Kind, pack_name
 from .pack import META_PACK, PackBuilder, PackSummary, PendingBlob, pack_kind_of
 from .repository import Repository
 
 MIB = 1 << 20
+Plain = bytes | bytearray | memoryview
 _IN_FLIGHT_BYTES = 16 * MIB
+_BATCH_BYTES = 512 << 10
+_BATCH_BLOBS = 64
 _PER_BLOB_OVERHEAD_BYTES = 4096
 _META_PACK_BYTES = 8 * MIB
 _SEALING_PACKS = 1
@@ -33,13 +39,16 @@ _STORED_OVERHEAD_BYTES = 16 + 52
 """A blob's tag and its entry in the directory (spec/FORMAT.md §6.2, §7.3)."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredBlob:
-    """What became of one blob. ``stored_bytes`` is 0 where it was there already."""
+class StoredBlob(NamedTuple):
+    """What became of one blob. ``stored_bytes`` is 0 where it was there already.
+
+    ``companion_bytes`` is what the digests stored with it took.
+    """
 
     id: BlobId
     raw_bytes: int
     stored_bytes: int
+    companion_bytes: int = 0
 
     @property
     def is_new(self) -> bool:
@@ -54,13 +63,13 @@ class WriterOptions:
     Attributes:
         dry_run: Do all the work but store nothing.
         extra_verify: Open every pack again and compare, before it is uploaded.
-        compression_level: zstd's; 3 gives 144 MB/s a core on text here, 1 gives 236 and 25 % more.
+        compression: How hard to try.
         workers: Threads that hash and compress.
     """
 
     dry_run: bool = False
     extra_verify: bool = True
-    compression_level: int = 3
+    compression: Compression = Compression.DEFAULT
     workers: int = 2
 
 
@@ -84,6 +93,49 @@ class _BytesBudget:
             self._changed.notify_all()
 
 
+@dataclass(slots=True)
+class _Item:
+    kind: Kind
+    plain: Plain
+    chunks: Chunks | None
+
+
+class _Batch:
+    """Blobs that one worker takes together: handing over costs more than hashing a small one."""
+
+    def __init__(self) -> None:
+        self.items: list[_Item] = []
+        self.cost = 0
+        self.future: Future[list[StoredBlob]] | None = None
+
+
+class Ticket:
+    """Stands for a blob that is being stored."""
+
+    __slots__ = ("_batch", "_number", "_writer")
+
+    def __init__(self, writer: "BlobWriter", batch: _Batch, number: int) -> None:
+        self._writer = writer
+        self._batch = batch
+        self._number = number
+
+    def done(self) -> bool:
+        """Return whether `result` would not wait."""
+        return self._batch.future is not None and self._batch.future.done()
+
+    def result(self) -> StoredBlob:
+        """Wait for the blob.
+
+        Raises:
+            SnapError: it could not be stored.
+        """
+        if self._batch.future is None:
+            self._writer.hand_over()
+        if self._batch.future is None:
+            raise RuntimeError("a batch of blobs was neither filled nor handed over")
+        return self._batch.future.result()[self._number]
+
+
 class BlobWriter:
     """Stores blobs; call `finish` for durability, `abandon` to stop.
 
@@ -99,6 +151,7 @@ class BlobWriter:
         self._sealers = ThreadPoolExecutor(1, "snap-pack")
         self._sealing = threading.BoundedSemaphore(_SEALING_PACKS)
         self._budget = _BytesBudget(_IN_FLIGHT_BYTES)
+        self._batch = _Batch()
         self._local = threading.local()
         self._lock = threading.Lock()
         self._claimed: set[BlobId] = set()
@@ -111,47 +164,94 @@ class BlobWriter:
         self.blobs_new = 0
         self.bytes_packed = 0
 
-    def submit(self, kind: Kind, plain: bytes | memoryview) -> "Future[StoredBlob]":
+    def submit(self, kind: Kind, plain: Plain) -> Ticket:
         """Hand a blob to the workers; waits while too much is on its way.
+
+        ``plain`` must not change any more.
 
         Raises:
             SnapError: an earlier blob could not be stored.
         """
-        self._raise_failure()
-        cost = len(plain) + _PER_BLOB_OVERHEAD_BYTES
-        self._budget.take(cost)
-        return self._pool.submit(self._work, kind, plain, cost)
+        return self._submit(kind, plain, None)
 
-    def _work(self, kind: Kind, plain: bytes | memoryview, cost: int) -> StoredBlob:
+    def submit_data(self, plain: Plain, chunks: Chunks) -> Ticket:
+        """Hand a data blob to the workers, to be stored with its companion."""
+        return self._submit(Kind.DATA, plain, chunks)
+
+    def _submit(self, kind: Kind, plain: Plain, chunks: Chunks | None) -> Ticket:
+        self._raise_failure()
+        batch = self._batch
+        batch.items.append(_Item(kind, plain, chunks))
+        batch.cost += len(plain) + _PER_BLOB_OVERHEAD_BYTES
+        ticket = Ticket(self, batch, len(batch.items) - 1)
+        if batch.cost >= _BATCH_BYTES or len(batch.items) >= _BATCH_BLOBS:
+            self.hand_over()
+        return ticket
+
+    def hand_over(self) -> None:
+        """Give the workers what was submitted and still waits for more."""
+        batch, self._batch = self._batch, _Batch()
+        if batch.items:
+            self._budget.take(batch.cost)
+            batch.future = self._pool.submit(self._work, batch)
+
+    def _work(self, batch: _Batch) -> list[StoredBlob]:
+        stored = []
         try:
-            id_ = self._keys.blob_id(kind, plain)
-            if not self._claim(id_):
-                return StoredBlob(id_, len(plain), 0)
-            blob = self._compressed(id_, kind, plain)
-            if not self._options.dry_run:
-                self._add(blob)
-            return StoredBlob(id_, len(plain), len(blob.body) + _STORED_OVERHEAD_BYTES)
+            for item in batch.items:
+                stored.append(self._store_item(item))
         except BaseException as error:
             self._fail(error)
             raise
         finally:
-            self._budget.give(cost)
+            # The plaintext is not needed any more; the tickets keep the batch alive.
+            batch.items = []
+            self._budget.give(batch.cost)
+        return stored
 
-    def _compressed(self, id_: BlobId, kind: Kind, plain: bytes | memoryview) -> PendingBlob:
-        # One a thread: a compressor's state must not be used from two at once.
-        compressor = getattr(self._local, "compressor", None)
-        if compressor is None:
-            compressor = zstandard.ZstdCompressor(level=self._options.compression_level)
-            self._local.compressor = compressor
-        frame = compressor.compress(plain)
-        if len(frame) >= len(plain):
+    def _store_item(self, item: _Item) -> StoredBlob:
+        plain, chunks = item.plain, item.chunks
+        id_ = self._keys.blob_id(item.kind, plain)
+        stored = self._store(id_, item.kind, plain)
+        beside = 0 if chunks is None else self._store_companion(id_, plain, chunks)
+        return StoredBlob(id_, len(plain), stored, beside)
+
+    def _store(self, id_: BlobId, kind: Kind, plain: Plain) -> int:
+        """Store a blob unless it is there already; return the bytes that it takes."""
+        if not self._claim(id_):
+            return 0
+        blob = self._compressed(id_, kind, plain)
+        if not self._options.dry_run:
+            self._add(blob)
+        return len(blob.body) + _STORED_OVERHEAD_BYTES
+
+    def _store_companion(self, id_: BlobId, plain: Plain, chunks: Chunks) -> int:
+        companion_id = self._keys.digests_id(id_, chunks.unit)
+        if not self._claim(companion_id):
+            return 0
+        companion = chunks.companion(self._keys, plain).encode()
+        blob = self._compressed(companion_id, Kind.DIGESTS, companion)
+        if not self._options.dry_run:
+            self._add(blob)
+        return len(blob.body) + _STORED_OVERHEAD_BYTES
+
+    def _compressed(self, id_: BlobId, kind: Kind, plain: Plain) -> PendingBlob:
+        frame = self._compress(plain)
+        if frame is None or len(frame) >= len(plain):
             return PendingBlob(id_, kind, 0, plain, len(plain))
         if self._options.extra_verify:
             # By hash, which runs without the GIL; comparing with a memoryview would not.
             again = codec.decompress(frame, len(plain))
-            if self._keys.blob_id(kind, again) != id_:
+            if self._keys.chunk_digest(again) != self._keys.chunk_digest(plain):
                 raise self._machine_fault(id_, "it does not decompress to what it was")
         return PendingBlob(id_, kind, 1, frame, len(plain))
+
+    def _compress(self, plain: Plain) -> bytes | None:
+        # One a thread: a compressor's state must not be used from two at once.
+        if not hasattr(self._local, "compressor"):
+            self._local.compressor = compressor(self._options.compression)
+        engine: zstandard.ZstdCompressor | None = self._local.compressor
+        return None if engine is None else engine.compress(plain)
 
     def _claim(self, id_: BlobId) -> bool:
         """Return whether this blob is new and now ours to store."""
@@ -259,12 +359,13 @@ class BlobWriter:
     def finish(self) -> None:
         """Make all submitted blobs durable and indexed.
 
-        All futures of `submit` must be done.
+        All tickets of `submit` must be done.
 
         Raises:
             SnapError: something could not be stored.
         """
         self._raise_failure()
+        self.hand_over()
         with self._lock:
             packs = list(self._filling.values())
             self._filling.clear()
@@ -282,6 +383,8 @@ class BlobWriter:
 
         What is on its way is bounded, a fraction of a second's work, so it is finished.
         """
+        if self._failure is None:
+            self.hand_over()
         self._pool.shutdown(wait=True)
         if self._failure is None:
             self.finish()

@@ -24,6 +24,7 @@ from snap.repo.source import Attributes, Consistency, Entry, NodeType, ViewRepor
 from .recognise import Inspector
 
 _NO_XATTRS = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENODATA, errno.EPERM})
+_WORTH_ADVICE_BYTES = 1 << 20
 _TYPES = {
     stat_module.S_IFREG: NodeType.FILE,
     stat_module.S_IFDIR: NodeType.DIR,
@@ -261,8 +262,9 @@ class FileReader:
             )
             if not same or not stat_module.S_ISREG(self._before.st_mode):
                 raise OSError(errno.ESTALE, "was replaced by something else while it was read")
-            os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
             self._size = self._before.st_size
+            if self._size > _WORTH_ADVICE_BYTES:
+                os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
             self._is_sparse = self._before.st_blocks * 512 < self._size
             # Where SEEK_HOLE stays at the start, a hole is there.
             self._data_end = (
@@ -311,6 +313,29 @@ class FileReader:
             self._inspector.look(self._full, data[:16])
         self._position += len(data)
         return data
+
+    @property
+    def size_bytes(self) -> int:
+        """Return the size when it was opened; 0 also where a file has none, as in /proc."""
+        return self._size
+
+    def read_at(self, offset: int, buffer: memoryview) -> int:
+        """Fill ``buffer`` from ``offset``, up to the size when the file was opened."""
+        end = min(len(buffer), self._size - offset)
+        done = 0
+        while done < end:
+            count = os.preadv(self._descriptor, [buffer[done:end]], offset + done)
+            if not count:
+                break
+            done += count
+        return done
+
+    def seek(self, position: int) -> None:
+        """Set where `read` goes on."""
+        self._position = position
+        if self._is_sparse and position < self._size:
+            # In a hole this is the position itself.
+            self._data_end = os.lseek(self._descriptor, position, os.SEEK_HOLE)
 
     def is_changed(self) -> bool:
         """Return whether size or times moved since the file was opened, or it ended early."""

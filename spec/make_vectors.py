@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from spec.cases import bodies, keys, objects
+from spec.cases import bodies, companions, keys, objects
 from spec.cases.case import OK, Case
 
 FOLDER = Path(__file__).parent / "vectors"
@@ -23,6 +23,8 @@ STRUCTURES: dict[str, Callable[[], Iterator[Case]]] = {
     "associated-data": keys.associated_data_cases,
     "recovery-key": keys.recovery_keys,
     "blob-id": objects.blob_ids,
+    "chunk-digest": companions.chunk_digests,
+    "digests-id": companions.digests_ids,
     "config": keys.configs,
     "key-slot": keys.key_slots,
     "sealed-object": objects.sealed_objects,
@@ -30,6 +32,8 @@ STRUCTURES: dict[str, Callable[[], Iterator[Case]]] = {
     "pack": objects.packs,
     "index": bodies.indexes,
     "extents": bodies.extents_cases,
+    "paged-extents": bodies.paged_extents,
+    "digests": companions.digests,
     "content": bodies.contents,
     "tree": bodies.trees,
     "snapshot": bodies.snapshots,

@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 DATA, TREE, EXTENTS, INDEX, SNAPSHOT, KEY_SLOT = 1, 2, 3, 17, 18, 32
 BLOB_LIMIT, BODY_LIMIT, HOLE = 64 << 20, 1 << 30, 0xFFFFFFFF
+LAYOUTS = ("blobs", "pages", "stream")  # §9.6
 SURPRISES = (KeyError, TypeError, ValueError, IndexError, struct.error, OverflowError, InvalidTag,
              zstandard.ZstdError, msgpack.UnpackException, RecursionError)  # fmt: skip
 
@@ -133,9 +134,8 @@ class Repository:  # §14
                 self.add_index(self.open_object(name, INDEX))
 
     def names(self, prefix: str) -> list[str]:
-        return sorted(
-            f"{prefix}/{path.name}" for path in (self.folder / prefix).glob("[0-9a-f]" * 64)
-        )
+        found = (self.folder / prefix).glob("[0-9a-f]" * 64)
+        return sorted(f"{prefix}/{path.name}" for path in found)
 
     def get(self, name: str) -> bytes:
         stored = (self.folder / name).read_bytes()
@@ -214,7 +214,7 @@ class Repository:  # §14
                 yield node
 
     def extents(self, content: dict[str, Any]) -> Iterator[tuple[bytes | None, int, int]]:
-        need(content["layout"] == "blobs", f"unknown layout {content['layout']!r}", 13)
+        need((cut := content["layout"]) in LAYOUTS, f"unknown layout {cut!r}", 13)
         tables: list[Any] = [(content.get("extents"), content["size"])]
         if "lists" in content:
             ids, lengths = split(content["lists"]["id"]), column(content["lists"], "length", "Q")

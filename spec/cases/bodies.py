@@ -105,6 +105,62 @@ def extents_cases() -> Iterator[Case]:
         ("index-as-list", table(EXTENTS, index=[0, 1])),
     ):
         yield Case(name, REFUSED, f"an extent table that cannot be: {name}", pack(bad), {})
+    ignored = table(EXTENTS, regions=b"ignored")
+    comment = "a key that only the layout pages has"
+    yield Case("regions-of-no-use", OK, comment, pack(ignored), {}, result)
+
+
+PAGE, REGION = 512, 2048
+PAGED = [(0, 0, 1024), (HOLE, 0, 1024), (1, 512, 512), (0, 512, 1538)]
+PAGED_SIZE = 4098
+DIGESTS = b"".join(blake3(b"region %d" % n).digest()[:16] for n in range(4))
+
+
+def paged_table(**changes: Any) -> dict[str, Any]:
+    """Return an extent table of two whole regions and a last one of two bytes."""
+    return table(PAGED, **{"regions": DIGESTS[:48], **changes})
+
+
+def paged_refused() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield tables whose regions do not fit `PAGED_SIZE` bytes."""
+    yield "regions-missing", table(PAGED)
+    yield "regions-none", paged_table(regions=b"")
+    yield "regions-short", paged_table(regions=DIGESTS[:32])
+    yield "regions-cut", paged_table(regions=DIGESTS[:47])
+    yield "regions-long", paged_table(regions=DIGESTS)
+    yield "regions-as-text", paged_table(regions="x" * 48)
+    yield "regions-as-list", paged_table(regions=[DIGESTS[:16]] * 3)
+    yield "regions-nil", paged_table(regions=None)
+
+
+def paged_extents() -> Iterator[Case]:
+    """§9.4, §9.5 in the layout `pages`."""
+    result = [[None if i == HOLE else BLOB_IDS[i].hex(), o, n] for i, o, n in PAGED]
+    inputs = {"length": str(PAGED_SIZE), "page": str(PAGE), "region": str(REGION)}
+    found = {"extents": result, "regions": DIGESTS[:48].hex()}
+    good = pack(paged_table())
+    yield Case("last-region-short", OK, "two bytes in the last region", good, inputs, found)
+    whole = table([(HOLE, 0, 2 * REGION)], 0, regions=DIGESTS[:32])
+    even = {**inputs, "length": str(2 * REGION)}
+    found_whole = {"extents": [[None, 0, 2 * REGION]], "regions": DIGESTS[:32].hex()}
+    yield Case("whole-regions", OK, "one hole of two regions", pack(whole), even, found_whole)
+    one_byte = {**inputs, "length": "1"}
+    tiny = table([(0, 3, 1)], 1, regions=DIGESTS[:16])
+    found_tiny = {"extents": [[BLOB_IDS[0].hex(), 3, 1]], "regions": DIGESTS[:16].hex()}
+    yield Case("one-byte", OK, "one region of one byte", pack(tiny), one_byte, found_tiny)
+    nothing = pack(table([], 0, regions=b""))
+    of_nothing = {"extents": [], "regions": ""}
+    yield Case("nothing", OK, "no bytes", nothing, {**inputs, "length": "0"}, of_nothing)
+    yield from broken_msgpack(paged_table(), found, inputs)
+    for name, bad in paged_refused():
+        yield Case(name, REFUSED, f"regions that cannot be: {name}", pack(bad), inputs)
+    for name, length in (("low", PAGED_SIZE - 1), ("high", PAGED_SIZE + 1)):
+        changed = {**inputs, "length": str(length)}
+        yield Case(f"length-{name}", REFUSED, "extents do not add up", good, changed)
+    long = paged_table(length=struct.pack("<4Q", 0, 1024, 512, 2562))
+    yield Case("length-zero", REFUSED, "an extent of no bytes", pack(long), inputs)
+    coarse = {**inputs, "region": str(2 * REGION)}
+    yield Case("coarser-regions", REFUSED, "digests of smaller regions", good, coarse)
 
 
 def content(**changes: Any) -> dict[str, Any]:
@@ -122,11 +178,20 @@ def contents() -> Iterator[Case]:
     by_lists = {"layout": "blobs", "size": 6, "lists": lists}
     yield Case("lists", OK, "extents blobs", pack(by_lists), {}, {"layout": "blobs", "size": 6})
     yield from broken_msgpack(good, result, {})
-    for layout in ("pages", "stream", "records", "of the future"):
+    for layout in ("records", "of the future"):
         name = layout.replace(" ", "-")
         yield Case(
             f"layout-{name}", NEW, "a layout of a later version", pack(content(layout=layout)), {}
         )
+    stream = {"layout": "stream", "size": good["size"]}
+    yield Case("layout-stream", OK, "a table", pack(content(layout="stream")), {}, stream)
+    comment = "the layout pages without page, region, regions"
+    yield Case("layout-pages", REFUSED, comment, pack(content(layout="pages")), {})
+    listed = {**by_lists, "layout": "stream"}
+    yield Case("stream-lists", OK, "extents blobs", pack(listed), {}, {**stream, "size": 6})
+    odd = content(layout="stream", page="x", region=0)
+    yield Case("stream-page-ignored", OK, "page is of the layout pages", pack(odd), {}, stream)
+    yield from paged_contents()
     for name, bad in (
         ("size-low", content(size=good["size"] - 1)),
         ("size-high", content(size=good["size"] + 1)),
@@ -143,6 +208,85 @@ def contents() -> Iterator[Case]:
         ("sum-overflows", content(size=0, extents=table([(HOLE, 0, (1 << 63) - 1)] * 2))),
     ):
         yield Case(name, REFUSED, f"a content that cannot be: {name}", pack(bad), {})
+
+
+def paged(**changes: Any) -> dict[str, Any]:
+    """Return the content of a file in the layout `pages`."""
+    sizes = {"layout": "pages", "size": PAGED_SIZE, "page": PAGE, "region": REGION}
+    return {**sizes, "extents": paged_table(), **changes}
+
+
+def paged_contents() -> Iterator[Case]:
+    """§9.3 in the layout `pages`."""
+    good = paged()
+    sizes = {key: good[key] for key in ("layout", "size", "page", "region")}
+    yield Case("pages", OK, "a table", pack(good), {}, sizes)
+    lists = {"id": BLOB_IDS[0] + BLOB_IDS[1], "length": struct.pack("<2Q", 16 * REGION, 1)}
+    listed = {**sizes, "size": 16 * REGION + 1, "lists": lists}
+    found = {**sizes, "size": 16 * REGION + 1}
+    yield Case("pages-lists", OK, "extents blobs", pack(listed), {}, found)
+    empty = paged(size=0, extents=table([], 0, regions=b""))
+    yield Case("pages-empty", OK, "an empty file", pack(empty), {}, {**sizes, "size": 0})
+    for name, page, region, count in (
+        ("smallest", 512, 512, 9),
+        ("largest", 65_536, 16 << 20, 1),
+        ("region-of-three-pages", 512, 1536, 3),
+    ):
+        digests = (DIGESTS * 3)[: 16 * count]
+        body = pack(paged(page=page, region=region, extents=paged_table(regions=digests)))
+        found = {**sizes, "page": page, "region": region}
+        yield Case(f"pages-{name}", OK, "sizes at a limit", body, {}, found)
+    for name, bad in paged_contents_refused():
+        yield Case(f"pages-{name}", REFUSED, f"a content that cannot be: {name}", pack(bad), {})
+    for name, bad in paged_refused():
+        comment = f"regions that cannot be: {name}"
+        yield Case(f"pages-{name}", REFUSED, comment, pack(paged(extents=bad)), {})
+
+
+def paged_contents_refused() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield contents that a reader must refuse, by what is wrong with them.
+
+    All but those about regions have one region, so that no other rule refuses them.
+    """
+    one = paged_table(regions=DIGESTS[:16])
+    large = paged(region=16 << 20, extents=one)
+    yield "page-missing", {k: v for k, v in paged().items() if k != "page"}
+    yield "region-missing", {k: v for k, v in paged().items() if k != "region"}
+    lists = {"id": BLOB_IDS[0], "length": struct.pack("<Q", PAGED_SIZE)}
+    yield "lists-without-page", {"layout": "pages", "size": PAGED_SIZE, "lists": lists}
+    for name, page in (
+        ("zero", 0),
+        ("negative", -512),
+        ("small", 256),
+        ("odd", 513),
+        ("of-three", 1536),
+        ("large", 131_072),
+        ("huge", 1 << 63),
+        ("true", True),
+        ("float", 512.0),
+        ("text", "512"),
+        ("nil", None),
+    ):
+        yield f"page-{name}", {**large, "page": page, "region": 3 << 22}
+    for name, region in (
+        ("zero", 0),
+        ("negative", -REGION),
+        ("half-a-page", 2048),
+        ("no-multiple", 4096 + 512),
+        ("large", (16 << 20) + 4096),
+        ("huge", 1 << 63),
+        ("true", True),
+        ("float", 8192.0),
+        ("text", "8192"),
+        ("nil", None),
+    ):
+        yield f"region-{name}", {**large, "page": 4096, "region": region}
+    yield "size-low", paged(size=PAGED_SIZE - 1)
+    yield "size-of-another-region", paged(size=3 * REGION)
+    yield "both", paged(lists=lists)
+    yield "neither", {k: v for k, v in paged().items() if k != "extents"}
+    yield "empty-with-a-region", paged(size=0, extents=table([], 0, regions=DIGESTS[:16]))
+    yield "empty-without-regions", paged(size=0, extents=table([], 0))
 
 
 def node(name: Any = b"name", type_: Any = "fifo", **changes: Any) -> dict[str, Any]:
@@ -165,9 +309,13 @@ def trees() -> Iterator[Case]:
     result = [[n["name"].hex(), n["type"], n["mode"], n["mtime"]] for n in good]
     yield Case("all-types", OK, "nodes of most types", pack({"nodes": good}), {}, result)
     yield Case("nothing", OK, "an empty directory", pack({"nodes": []}), {}, [])
-    later = pack({"nodes": [node(b"a", "file", content=content(layout="pages"))]})
+    later = pack({"nodes": [node(b"a", "file", content=content(layout="records"))]})
     listed = [[b"a".hex(), "file", 0o644, -1]]
     yield Case("unknown-layout", OK, "it is listed; reading the file stops", later, {}, listed)
+    files = [node(b"a", "file", content=paged()), node(b"b", "file", content=content())]
+    files[1]["content"]["layout"] = "stream"
+    listed.append([b"b".hex(), "file", 0o644, -1])
+    yield Case("pages-and-stream", OK, "files of both", pack({"nodes": files}), {}, listed)
     yield from broken_msgpack({"nodes": good}, result, {})
     yield Case("no-nodes", REFUSED, "the key is missing", pack({}), {})
     yield Case("nodes-map", REFUSED, "nodes is a map", pack({"nodes": {}}), {})
@@ -216,6 +364,7 @@ def nodes_refused() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "file-without-content", node(type_="file")
     yield "file-links-text", node(type_="file", content=content(), links="2")
     yield "file-inode-float", node(type_="file", content=content(), inode=1.5)
+    yield "file-pages-without-page", node(type_="file", content=content(layout="pages"))
     yield "file-size", node(type_="file", content=content(size=1))
     yield "dir-without-subtree", node(type_="dir")
     yield "dir-without-blobs", node(type_="dir", subtree=b"")

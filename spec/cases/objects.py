@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import zstandard
 from blake3 import blake3
 
+from spec.cases import companions
 from spec.cases.case import (
     BAD,
     BLOB_COLUMNS,
@@ -171,6 +172,7 @@ def blobs() -> Iterator[Case]:
     lie = encrypt(key, nonce, b"another content", aad)
     short = {**inputs, "raw_length": "15"}
     yield Case("content-of-another", BAD, "authentic, but not what its id says", lie, short)
+    yield from companions.blobs()
 
 
 class Blob(NamedTuple):
@@ -198,7 +200,7 @@ def make_pack(
     header = (head or b"SNAPPACK\1" + bytes((kind, 1, 0))) + table
     pack_bytes, records = header, b""
     for number, blob in enumerate(contents):
-        id_ = blob_id_of(blob.kind, blob.plain)
+        id_ = blob.changes.get("id") or blob_id_of(blob.kind, blob.plain)
         aad = associated_data(REPOSITORY, blob.kind, id_)
         stored = encrypt(key, struct.pack("<IQ", number, 0), blob.plain, aad)
         values = (id_, blob.kind, 0, 0, number, len(pack_bytes), len(stored), len(blob.plain))
@@ -255,6 +257,11 @@ def packs() -> Iterator[Case]:
             result.append([blob_id_of(blob.kind, plain).hex(), *numbers, plain.hex()])
             offset += stored
         yield case(name, OK, "every blob opens", make_pack(kind, contents), result)
+    companion = companions.digests_id_of(blob_id_of(1, b"first"), 0)
+    plain = pack(companions.digests_body())
+    body = make_pack(2, [Blob(4, plain, {"id": companion})])
+    record = [companion.hex(), 4, 0, 0, 0, 12 + 32, len(plain) + 16, len(plain), plain.hex()]
+    yield case("companion", OK, "a digests blob under its derived id", body, [record])
     good = make_pack(2, trees)
     named = {**inputs, "id": blake3(good).hexdigest()}
     yield Case("renamed", BAD, "not what its name says", good, {**named, "id": SALT.hex()})
@@ -294,6 +301,7 @@ def packs() -> Iterator[Case]:
         ("raw-length", make_pack(2, [Blob(2, b"x", {"raw": (64 << 20) + 1})])),
         ("data-in-meta", make_pack(2, [Blob(1, b"x")])),
         ("tree-in-data", make_pack(1, [Blob(2, b"x")])),
+        ("companion-in-data", make_pack(1, [Blob(4, b"x")])),
         ("blob-kind-5", make_pack(2, [Blob(5, b"x")])),
         ("compression-7", make_pack(2, [Blob(2, b"x", {"compression": 7})])),
     ):

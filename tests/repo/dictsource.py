@@ -86,3 +86,23 @@ class DictSource:
 
 def _opener(data: bytes) -> Callable[[], BytesReader]:
     return lambda: BytesReader(data)
+
+
+class FileBytesReader(BytesReader):
+    """The same, which can also be read anywhere."""
+
+    def __init__(self, data: bytes, holes: Mapping[int, int] | None = None) -> None:
+        super().__init__(data, holes)
+        self._data = data
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self._data)
+
+    def read_at(self, offset: int, buffer: memoryview) -> int:
+        part = self._data[offset : offset + len(buffer)]
+        buffer[: len(part)] = part
+        return len(part)
+
+    def seek(self, position: int) -> None:
+        self._file.seek(position)

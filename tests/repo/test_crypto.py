@@ -8,13 +8,18 @@ from snap.repo.codec import DecodeError
 from snap.repo.crypto import (
     DATA_PRIVATE_BYTES,
     DATA_PUBLIC_BYTES,
+    DIGEST_BYTES,
     SEALED_KEY_BYTES,
     DataPrivateKey,
+    DataPublicKey,
     Keys,
     associated_data,
+    derive,
+    keyed_hash,
     seal,
     unseal,
 )
+from snap.repo.ids import BlobId, Kind
 
 REPOSITORY = bytes(range(16))
 
@@ -72,6 +77,35 @@ def test_blob_ids_depend_on_the_secret_and_the_kind(private: DataPrivateKey) -> 
     b = Keys(REPOSITORY, b"b" * 32, private.public(), private)
     ids = {a.blob_id(1, b"x"), a.blob_id(2, b"x"), b.blob_id(1, b"x"), a.blob_id(1, b"y")}
     assert len(ids) == 4
+
+
+@given(st.binary(max_size=5000))
+def test_chunk_digests_are_the_first_half_of_a_keyed_hash_of_their_own(chunk: bytes) -> None:
+    keys = Keys(REPOSITORY, b"a" * 32, DataPublicKey(b""), None)
+    digest = keys.chunk_digest(chunk)
+    assert digest == keyed_hash(derive("chunk digest", b"a" * 32), chunk)[:16]
+    assert len(digest) == DIGEST_BYTES == 16
+    assert keys.chunk_digest(bytearray(chunk)) == keys.chunk_digest(memoryview(chunk)) == digest
+    other = Keys(REPOSITORY, b"b" * 32, DataPublicKey(b""), None)
+    assert other.chunk_digest(chunk) != digest
+    assert keys.chunk_digest(chunk + b"\0") != digest
+
+
+def test_the_id_of_a_companion_depends_on_the_secret_the_data_blob_and_the_unit() -> None:
+    a, b = (Keys(REPOSITORY, secret * 32, DataPublicKey(b""), None) for secret in (b"a", b"b"))
+    x, y = a.blob_id(Kind.DATA, b"x"), a.blob_id(Kind.DATA, b"y")
+    ids = {a.digests_id(x, 0), a.digests_id(x, 4096), a.digests_id(y, 0), b.digests_id(x, 0)}
+    assert len(ids) == 4
+    assert x not in ids
+    message = b"\4" + x + b"\0\x10\0\0"
+    assert a.digests_id(x, 4096) == keyed_hash(derive("blob id", b"a" * 32), message)
+
+
+def test_a_unit_that_is_no_u32_has_no_companion() -> None:
+    keys = Keys(REPOSITORY, b"a" * 32, DataPublicKey(b""), None)
+    for unit in (-1, 1 << 32):
+        with pytest.raises(OverflowError):
+            keys.digests_id(BlobId(bytes(32)), unit)
 
 
 def test_the_chunker_seed_is_one_that_the_chunker_takes(private: DataPrivateKey) -> None:

@@ -7,9 +7,12 @@ from snap.repo.extents import (
     LIST_LIMIT,
     Content,
     Extent,
+    ExtentTable,
+    Paging,
     UnknownLayout,
     decode_content,
     decode_extents,
+    decode_table,
     encode_extents,
     is_list_end,
     require_layout,
@@ -28,14 +31,121 @@ def test_extents_come_back_from_their_table(given_extents: list[Extent]) -> None
     assert decode_extents(encode_extents(given_extents)) == tuple(given_extents)
 
 
-@given(extents)
-def test_content_comes_back_inline_and_as_lists(given_extents: list[Extent]) -> None:
+@given(extents, st.sampled_from(["blobs", "stream"]))
+def test_content_comes_back_inline_and_as_lists(given_extents: list[Extent], layout: str) -> None:
     size = sum(e.length for e in given_extents)
-    inline = Content("blobs", size, tuple(given_extents))
+    inline = Content(layout, size, tuple(given_extents))
     assert decode_content(inline.encode()) == inline
     lists = tuple((BlobId(bytes([n % 256]) * 32), e.length) for n, e in enumerate(given_extents))
-    listed = Content("blobs", size, None, lists)
+    listed = Content(layout, size, None, lists)
     assert decode_content(listed.encode()) == listed
+
+
+pagings = st.integers(9, 16).flatmap(
+    lambda n: st.builds(
+        Paging, st.just(1 << n), st.integers(1, (16 << 20) >> n).map(lambda m: m << n)
+    )
+)
+short_extents = st.lists(
+    st.builds(Extent, blob_ids, st.integers(0, 2**32 - 1), st.integers(1, 2**14)), max_size=16
+)
+
+
+def regions_of(size: int, paging: Paging) -> bytes:
+    count = len(range(0, size, paging.region_bytes))
+    return b"".join(n.to_bytes(16, "big") for n in range(count))
+
+
+@given(short_extents, pagings)
+def test_paged_content_comes_back_with_its_sizes_and_regions(
+    given_extents: list[Extent], paging: Paging
+) -> None:
+    size = sum(e.length for e in given_extents)
+    regions = regions_of(size, paging)
+    inline = Content("pages", size, tuple(given_extents), paging=paging, regions=regions)
+    assert decode_content(inline.encode()) == inline
+    lists = tuple((e.blob, e.length) for e in given_extents if e.blob is not None)
+    listed = Content("pages", size, None, lists, paging)
+    assert decode_content(listed.encode()) == listed
+
+
+@given(short_extents, pagings)
+def test_a_paged_table_comes_back_and_has_exactly_one_digest_a_region(
+    given_extents: list[Extent], paging: Paging
+) -> None:
+    size = sum(e.length for e in given_extents)
+    regions = regions_of(size, paging)
+    table = encode_extents(given_extents, regions)
+    assert decode_table(table, size, paging) == ExtentTable(tuple(given_extents), regions)
+    for wrong in (regions + bytes(16), regions + b"x", regions[:-1] or b"x", regions.hex()):
+        with pytest.raises(DecodeError):
+            decode_table({**table, "regions": wrong}, size, paging)
+
+
+def test_tables_have_regions_in_the_layout_of_pages_only() -> None:
+    one = (Extent(A, 0, 5),)
+    assert "regions" not in encode_extents(one)
+    assert encode_extents(one, b"")["regions"] == b""
+    assert decode_table(encode_extents(one, b"ignored"), 5, None) == ExtentTable(one)
+    with pytest.raises(DecodeError, match="regions"):
+        decode_table(encode_extents(one), 5, Paging(512, 512))
+    in_order = ["layout", "size", "page", "region", "extents"]
+    paged = Content("pages", 5, one, paging=Paging(512, 1024), regions=bytes(16))
+    assert list(paged.encode()) == in_order
+    assert "page" not in Content("stream", 5, one).encode()
+
+
+def test_a_table_must_describe_as_many_bytes_as_it_is_asked_for() -> None:
+    table = encode_extents([Extent(A, 0, 600), Extent(None, 0, 424)], bytes(32))
+    assert decode_table(table, 1024, Paging(512, 512)).regions == bytes(32)
+    for paging in (None, Paging(512, 512)):
+        for length in (0, 1023, 1025):
+            with pytest.raises(DecodeError, match="add up"):
+                decode_table(table, length, paging)
+
+
+@pytest.mark.parametrize(
+    ("page", "region"),
+    [
+        (0, 0),
+        (0, 4096),
+        (-512, 4096),
+        (256, 4096),
+        (513, 513),
+        (1536, 3072),
+        (131_072, 131_072),
+        (512.0, 4096),
+        (True, 4096),
+        ("512", 4096),
+        (None, 4096),
+        (4096, 0),
+        (4096, -4096),
+        (4096, 2048),
+        (4096, 4608),
+        (4096, (16 << 20) + 4096),
+        (4096, 8192.0),
+        (4096, None),
+    ],
+)
+def test_impossible_sizes_of_pages_and_regions_are_refused(page: object, region: object) -> None:
+    empty = {"layout": "pages", "size": 0, "extents": encode_extents((), b"")}
+    for good in ((512, 512), (4096, 12_288), (65_536, 16 << 20)):
+        content = decode_content({**empty, "page": good[0], "region": good[1]})
+        assert content.paging == Paging(*good)
+    with pytest.raises(DecodeError):
+        decode_content({**empty, "page": page, "region": region})
+
+
+def test_content_of_pages_without_its_sizes_is_refused_and_other_layouts_ignore_them() -> None:
+    sizes = {"page": 512, "region": 1024}
+    for missing in sizes:
+        fields = {"layout": "pages", "size": 0, "extents": encode_extents((), b""), **sizes}
+        assert decode_content(fields).paging == Paging(512, 1024)
+        del fields[missing]
+        with pytest.raises(DecodeError, match=missing):
+            decode_content(fields)
+    odd = {"layout": "stream", "size": 0, "extents": encode_extents(()), "page": "x"}
+    assert decode_content(odd) == Content("stream", 0, ())
 
 
 A, B = BlobId(b"a" * 32), BlobId(b"b" * 32)
@@ -82,12 +192,17 @@ def test_an_unknown_layout_can_be_listed_and_is_a_clear_error_when_read() -> Non
     with pytest.raises(UnknownLayout, match="'crystals'") as caught:
         require_layout(content, "a/file")
     assert caught.value.exit_code == 13
-    require_layout(Content("blobs", 0, ()), "a/file")
+    for layout in ("blobs", "pages", "stream"):
+        require_layout(Content(layout, 0, ()), "a/file")
 
 
 def test_lists_end_by_content_and_at_the_limit() -> None:
     low, high = Extent(BlobId(b"\x03" * 32), 0, 1), Extent(BlobId(b"\x04" * 32), 0, 1)
-    assert is_list_end(low, 1)
-    assert not is_list_end(high, LIST_LIMIT - 1)
-    assert is_list_end(high, LIST_LIMIT)
-    assert not is_list_end(Extent(None, 0, 1), 1)
+    assert is_list_end(low, None, 1)
+    assert is_list_end(low, high, 1)
+    assert is_list_end(low, Extent(None, 0, 1), 1)
+    assert not is_list_end(low, Extent(low.blob, 1, 1), LIST_LIMIT - 1)
+    assert is_list_end(low, Extent(low.blob, 1, 1), LIST_LIMIT)
+    assert not is_list_end(high, None, LIST_LIMIT - 1)
+    assert is_list_end(high, low, LIST_LIMIT)
+    assert not is_list_end(Extent(None, 0, 1), low, 1)

@@ -5,7 +5,8 @@ import pytest
 
 from snap.repo.codec import DecodeError
 from snap.repo.crypto import DataPrivateKey, Keys
-from snap.repo.ids import Kind
+from snap.repo.digests import STREAM_UNIT, Chunks
+from snap.repo.ids import BlobId, Kind
 from snap.repo.pack import (
     DATA_PACK,
     META_PACK,
@@ -22,6 +23,19 @@ from snap.repo.pack import (
 PRIVATE = DataPrivateKey.generate()
 KEYS = Keys(b"r" * 16, b"s" * 32, PRIVATE.public(), PRIVATE)
 WRITER = Keys(b"r" * 16, b"s" * 32, PRIVATE.public(), None)
+
+
+COMPANION = Chunks(STREAM_UNIT, [3, 2]).companion(KEYS, b"abcde").encode()
+
+
+def build_one(kind: Kind, id_: BlobId, plain: bytes) -> tuple[bytes, PackSummary]:
+    builder = PackBuilder(KEYS, META_PACK)
+    blob = PendingBlob(id_, kind, 0, plain, len(plain))
+    nonce = builder.reserve(blob)
+    builder.add(blob, nonce, builder.encrypt(blob, nonce))
+    builder.closed = True
+    pack, summary = builder.finish(random.Random(1).shuffle)
+    return bytes(pack), summary
 
 
 def build(kind: int, plains: list[bytes]) -> tuple[bytes, PackSummary]:
@@ -84,6 +98,36 @@ def test_a_blob_does_not_open_as_another() -> None:
             open_blob(KEYS, key, wrong, stored)
     with pytest.raises(DecodeError, match="no key"):
         open_pack_key(KEYS, header, 1)
+
+
+def test_a_companion_opens_under_the_id_derived_from_its_data_blob_and_no_other() -> None:
+    blob, other = KEYS.blob_id(Kind.DATA, b"abcde"), KEYS.blob_id(Kind.DATA, b"other")
+    pack, summary = build_one(Kind.DIGESTS, KEYS.digests_id(blob, 0), COMPANION)
+    header, [entry] = read_directory(WRITER, len(pack), reader(pack))
+    assert (entry,) == summary.entries
+    key = open_pack_key(WRITER, header, 0)
+    stored = pack[entry.offset : entry.offset + entry.stored_length]
+    assert open_blob(WRITER, key, entry, stored) == COMPANION
+    for wrong in (
+        replace(entry, id=KEYS.digests_id(blob, 4096)),
+        replace(entry, id=KEYS.digests_id(other, 0)),
+        replace(entry, id=KEYS.blob_id(Kind.DIGESTS, COMPANION)),
+        replace(entry, id=blob),
+        replace(entry, kind=Kind.EXTENTS),
+        replace(entry, raw_length=entry.raw_length - 1),
+        replace(entry, raw_length=entry.raw_length + 1),
+    ):
+        with pytest.raises(DecodeError):
+            open_blob(WRITER, key, wrong, stored)
+
+
+@pytest.mark.parametrize("kind", [Kind.TREE, Kind.EXTENTS])
+def test_only_companions_have_ids_that_are_not_their_hash(kind: Kind) -> None:
+    pack, _ = build_one(kind, KEYS.digests_id(BlobId(bytes(32)), 0), COMPANION)
+    header, [entry] = read_directory(KEYS, len(pack), reader(pack))
+    key = open_pack_key(KEYS, header, 0)
+    with pytest.raises(DecodeError, match="id says"):
+        open_blob(KEYS, key, entry, pack[entry.offset : entry.offset + entry.stored_length])
 
 
 def test_truncated_and_flipped_packs_do_not_open() -> None:

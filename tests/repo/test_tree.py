@@ -21,8 +21,15 @@ from snap.repo.tree import (
 
 TREE = BlobId(b"t" * 32)
 names = st.binary(min_size=1, max_size=20).filter(is_plain_name)
+
+
+def build_attributes(**fields: Any) -> Attributes:
+    # Of the class itself hypothesis would make up the fields that have a default.
+    return Attributes(**fields)
+
+
 attributes = st.builds(
-    Attributes,
+    build_attributes,
     mode=st.integers(0, 0o7777),
     uid=st.integers(0, 2**32 - 1),
     gid=st.integers(0, 2**32 - 1),
@@ -30,12 +37,20 @@ attributes = st.builds(
     mtime_ns=st.integers(-(2**62), 2**62),
     xattrs=st.lists(st.tuples(st.binary(max_size=5), st.binary(max_size=5)), max_size=2).map(tuple),
 )
+
+
+def build_node(*fields: Any, **more: Any) -> Node:
+    return Node(*fields, **more)
+
+
 nodes = (
-    st.builds(Node, names, st.just(NodeType.DIR), attributes, subtree=st.just((TREE, TREE)))
-    | st.builds(Node, names, st.just(NodeType.SYMLINK), attributes, target=st.binary(max_size=9))
-    | st.builds(Node, names, st.just(NodeType.FIFO), attributes)
+    st.builds(build_node, names, st.just(NodeType.DIR), attributes, subtree=st.just((TREE, TREE)))
     | st.builds(
-        Node,
+        build_node, names, st.just(NodeType.SYMLINK), attributes, target=st.binary(max_size=9)
+    )
+    | st.builds(build_node, names, st.just(NodeType.FIFO), attributes)
+    | st.builds(
+        build_node,
         names,
         st.just(NodeType.FILE),
         attributes,

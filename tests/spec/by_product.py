@@ -9,8 +9,16 @@ from snap.repo import codec
 from snap.repo.codec import DecodeError
 from snap.repo.config import FormatTooNew, check_config, decode_config
 from snap.repo.crypto import DataPrivateKey, DataPublicKey, Keys, associated_data, derive
+from snap.repo.digests import decode_digests
 from snap.repo.envelope import open_object
-from snap.repo.extents import UnknownLayout, decode_content, decode_extents, require_layout
+from snap.repo.extents import (
+    Paging,
+    UnknownLayout,
+    decode_content,
+    decode_extents,
+    decode_table,
+    require_layout,
+)
 from snap.repo.ids import NO_ID, BlobId, Kind, ObjectId, object_id
 from snap.repo.index import decode_index
 from snap.repo.keys import WrongPassword, open_slot, parse_recovery_key, parse_slot
@@ -66,6 +74,14 @@ def _blob_id(body: bytes, inputs: Inputs) -> Any:
     return _keys(inputs).blob_id(int(inputs["kind"]), body)
 
 
+def _chunk_digest(body: bytes, inputs: Inputs) -> Any:
+    return _keys(inputs).chunk_digest(body)
+
+
+def _digests_id(_: bytes, inputs: Inputs) -> Any:
+    return _keys(inputs).digests_id(BlobId(bytes.fromhex(inputs["id"])), int(inputs["unit"]))
+
+
 def _config(body: bytes, inputs: Inputs) -> Any:
     config = decode_config(body)
     check_config(body, _keys(inputs).config_key)
@@ -101,11 +117,25 @@ def _tree(body: bytes, _: Inputs) -> Any:
 def _content(body: bytes, _: Inputs) -> Any:
     content = decode_content(codec.decode(body))
     require_layout(content, "file")
-    return {"layout": content.layout, "size": content.size_bytes}
+    sizes = {"layout": content.layout, "size": content.size_bytes}
+    if content.paging is None:
+        return sizes
+    return {**sizes, "page": content.paging.page_bytes, "region": content.paging.region_bytes}
 
 
 def _extents(body: bytes, _: Inputs) -> Any:
-    return [astuple(extent) for extent in decode_extents(codec.decode(body))]
+    return [tuple(extent) for extent in decode_extents(codec.decode(body))]
+
+
+def _paged_extents(body: bytes, inputs: Inputs) -> Any:
+    length, page, region = (int(inputs[key]) for key in ("length", "page", "region"))
+    table = decode_table(codec.decode(body), length, Paging(page, region))
+    return {"extents": [tuple(e) for e in table.extents], "regions": table.regions}
+
+
+def _digests(body: bytes, _: Inputs) -> Any:
+    digests = decode_digests(body)
+    return [[length, digests.digest(n)] for n, length in enumerate(digests.lengths)]
 
 
 def _snapshot(body: bytes, _: Inputs) -> Any:
@@ -141,6 +171,8 @@ DECODERS: dict[str, Callable[[bytes, Inputs], Any]] = {
     "associated-data": _associated_data,
     "recovery-key": _recovery_key,
     "blob-id": _blob_id,
+    "chunk-digest": _chunk_digest,
+    "digests-id": _digests_id,
     "config": _config,
     "key-slot": _key_slot,
     "sealed-object": _sealed_object,
@@ -148,6 +180,8 @@ DECODERS: dict[str, Callable[[bytes, Inputs], Any]] = {
     "pack": _pack,
     "index": _index,
     "extents": _extents,
+    "paged-extents": _paged_extents,
+    "digests": _digests,
     "content": _content,
     "tree": _tree,
     "snapshot": _snapshot,

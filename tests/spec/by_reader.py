@@ -62,6 +62,16 @@ def _blob_id(body: bytes, inputs: Inputs) -> Any:
     return reader.blob_id(keys, int(inputs["kind"]), body)
 
 
+def _chunk_digest(body: bytes, inputs: Inputs) -> Any:
+    keys = reader.Keys(bytes(16), bytes.fromhex(inputs["metadata_secret"]))
+    return reader.chunk_digest(keys, body)
+
+
+def _digests_id(_: bytes, inputs: Inputs) -> Any:
+    keys = reader.Keys(bytes(16), bytes.fromhex(inputs["metadata_secret"]))
+    return reader.digests_id(keys, bytes.fromhex(inputs["id"]), int(inputs["unit"]))
+
+
 def _config(body: bytes, inputs: Inputs) -> Any:
     config = reader.decode_config(body)
     reader.check_config(body, bytes.fromhex(inputs["metadata_secret"]))
@@ -95,11 +105,20 @@ def _tree(body: bytes, _: Inputs) -> Any:
 def _content(body: bytes, _: Inputs) -> Any:
     content = reader.decode_content(reader.decode(body))
     reader.need_layout(content)
-    return {key: content[key] for key in ("layout", "size")}
+    return {key: content[key] for key in ("layout", "size", "page", "region") if key in content}
 
 
 def _extents(body: bytes, _: Inputs) -> Any:
     return reader.decode_extents(reader.decode(body))
+
+
+def _paged_extents(body: bytes, inputs: Inputs) -> Any:
+    _, region = reader.decode_paging({key: int(inputs[key]) for key in ("page", "region")})
+    return reader.decode_table(reader.decode(body), int(inputs["length"]), region)
+
+
+def _digests(body: bytes, _: Inputs) -> Any:
+    return reader.decode_digests(body)
 
 
 def _snapshot(body: bytes, _: Inputs) -> Any:
@@ -131,6 +150,8 @@ DECODERS: dict[str, Callable[[bytes, Inputs], Any]] = {
     "associated-data": _associated_data,
     "recovery-key": _recovery_key,
     "blob-id": _blob_id,
+    "chunk-digest": _chunk_digest,
+    "digests-id": _digests_id,
     "config": _config,
     "key-slot": _key_slot,
     "sealed-object": _sealed_object,
@@ -138,6 +159,8 @@ DECODERS: dict[str, Callable[[bytes, Inputs], Any]] = {
     "pack": _pack,
     "index": _index,
     "extents": _extents,
+    "paged-extents": _paged_extents,
+    "digests": _digests,
     "content": _content,
     "tree": _tree,
     "snapshot": _snapshot,

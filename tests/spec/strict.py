@@ -20,10 +20,11 @@ from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
-DATA, TREE, EXTENTS, DIRECTORY, INDEX, SNAPSHOT, KEY_SLOT = 1, 2, 3, 16, 17, 18, 32
+DATA, TREE, EXTENTS, DIGESTS, DIRECTORY, INDEX, SNAPSHOT, KEY_SLOT = 1, 2, 3, 4, 16, 17, 18, 32
 WRONG_PASSWORD, TOO_NEW = 12, 13
 BLOB_LIMIT, BODY_LIMIT, PACK_LIMIT = 64 << 20, 1 << 30, (4 << 30) - 1
 HOLE = 0xFFFFFFFF
+LAYOUTS = ("blobs", "pages", "stream")
 T = TypeVar("T")
 
 
@@ -308,27 +309,61 @@ def decode_extents(table: dict[str, Any]) -> list[tuple[bytes | None, int, int]]
     return extents
 
 
+def decode_paging(content: dict[str, Any]) -> tuple[int, int]:
+    """Return the sizes of a page and of a region."""
+    page, region = get(content, "page", int), get(content, "region", int)
+    need(page in (1 << n for n in range(9, 17)), "a page of impossible size")
+    need(region in range(page, (16 << 20) + 1, page), "a region of impossible size")
+    return page, region
+
+
+def decode_table(table: dict[str, Any], length: int, region: int) -> dict[str, Any]:
+    """Return the extents of `length` bytes and, where `region` is not 0, their regions."""
+    result: dict[str, Any] = {"extents": decode_extents(table)}
+    total = sum(size for _, _, size in result["extents"])
+    need(total == length, "the extents of a file do not add up")
+    if region:
+        whole, rest = divmod(length, region)
+        result["regions"] = get(table, "regions", bytes)
+        need(len(result["regions"]) == 16 * (whole + (rest > 0)), "not one digest a region")
+    return result
+
+
+def decode_digests(plain: bytes) -> list[tuple[int, bytes]]:
+    """Return (length, digest) of each chunk of a data blob."""
+    body = decode(plain)
+    joined = get(body, "digests", bytes)
+    need(joined and len(joined) % 16 == 0, "no digests, or not whole ones")
+    digests = [joined[i : i + 16] for i in range(0, len(joined), 16)]
+    lengths = column(body, "lengths", "I", len(digests))
+    need(0 not in lengths, "a chunk of no length")
+    return list(zip(lengths, digests, strict=True))
+
+
 def decode_content(content: dict[str, Any]) -> dict[str, Any]:
-    """Return {layout, size} and, of a known layout, `extents` or `lists` decoded."""
+    """Return {layout, size} and, of a known layout, `extents` or `lists`, sizes of pages."""
     result: dict[str, Any] = {"layout": get(content, "layout", str)}
     result["size"] = get(content, "size", int)
     need(result["size"] >= 0, "a file of negative size")
-    if result["layout"] != "blobs":
+    if result["layout"] not in LAYOUTS:
         return result
+    region = 0
+    if result["layout"] == "pages":
+        result["page"], region = decode_paging(content)
+        result["region"] = region
     need(("extents" in content) != ("lists" in content), "either extents or lists")
     if "extents" in content:
-        result["extents"] = decode_extents(get(content, "extents", dict))
-        total = sum(length for _, _, length in result["extents"])
+        result |= decode_table(get(content, "extents", dict), result["size"], region)
     else:
         ids = split(get(get(content, "lists", dict), "id", bytes))
         lengths = column(content["lists"], "length", "Q", len(ids))
-        result["lists"], total = list(zip(ids, lengths, strict=True)), sum(lengths)
-    need(total == result["size"], "the extents of a file do not add up")
+        result["lists"] = list(zip(ids, lengths, strict=True))
+        need(sum(lengths) == result["size"], "the lists of a file do not add up")
     return result
 
 
 def need_layout(content: dict[str, Any]) -> None:
-    need(content["layout"] == "blobs", f"unknown layout {content['layout']!r}", TOO_NEW)
+    need(content["layout"] in LAYOUTS, f"unknown layout {content['layout']!r}", TOO_NEW)
 
 
 def decode_tree(plain: bytes) -> list[dict[str, Any]]:
@@ -420,12 +455,23 @@ def blob_id(keys: Keys, kind: int, plain: bytes) -> bytes:
     return keyed(derive("blob id", keys.metadata_secret), bytes((kind,)) + plain)
 
 
+def chunk_digest(keys: Keys, chunk: bytes) -> bytes:
+    return keyed(derive("chunk digest", keys.metadata_secret), chunk)[:16]
+
+
+def digests_id(keys: Keys, data_blob: bytes, unit: int) -> bytes:
+    message = bytes((DIGESTS,)) + data_blob + struct.pack("<I", unit)
+    return keyed(derive("blob id", keys.metadata_secret), message)
+
+
 def open_blob(keys: Keys, pack_key: bytes, entry: Entry, stored: bytes) -> bytes:
     need(entry.raw <= BLOB_LIMIT, "a blob over the limit")
     aad = associated_data(keys.repository_id, entry.kind, entry.id)
     body = decrypt(pack_key, entry.nonce.to_bytes(12, "little"), stored, aad)
     plain = expand(entry.compression, body, entry.raw)
-    good = len(plain) == entry.raw and blob_id(keys, entry.kind, plain) == entry.id
+    need(len(plain) == entry.raw, "the content is not as long as it should be")
+    # A companion's id is not a hash of it: that it decrypts under the id is its proof.
+    good = entry.kind == DIGESTS or blob_id(keys, entry.kind, plain) == entry.id
     need(good, "the content is not what the blob's id says")
     return plain
 

@@ -1,13 +1,15 @@
 """What the reader must do with repositories that this version's writer does not make."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from snap.backends.local import LocalBackend
+from snap.repo import codec
 from snap.repo.catalog import list_snapshots
-from snap.repo.extents import Content, Extent
+from snap.repo.extents import Content, Extent, Paging, encode_extents
 from snap.repo.ids import BlobId, Kind
 from snap.repo.keys import MINIMUM_COST
 from snap.repo.progress import SilentReporter
@@ -93,6 +95,65 @@ def test_slices_of_blobs_and_holes_are_restored_by_reader_and_product(
     assert (tmp_path / "b" / "file").read_bytes() == expected
 
 
+def file_in_layout(maker: Maker, layout: str, extents: tuple[Extent, ...], listed: bool) -> Node:
+    """Return a file with regions of 1 KiB; ``listed`` in two extents blobs, the first of 1 KiB."""
+    paging = Paging(512, 1024) if layout == "pages" else None
+    size = sum(e.length for e in extents)
+
+    def regions_of(part: tuple[Extent, ...]) -> bytes:
+        return b"not of the bytes" * -(-sum(e.length for e in part) // 1024) if paging else b""
+
+    if not listed:
+        regions = regions_of(extents)
+        content = Content(layout, size, extents, paging=paging, regions=regions)
+    else:
+        lists = []
+        for part in (extents[:2], extents[2:]):
+            plain = codec.encode(encode_extents(part, regions_of(part) if paging else None))
+            lists.append((maker.blob(Kind.EXTENTS, plain), sum(e.length for e in part)))
+        content = Content(layout, size, None, tuple(lists), paging)
+    return Node(b"file", NodeType.FILE, Attributes(0o600), content=content)
+
+
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize("layout", ["pages", "stream"])
+def test_pages_and_streams_are_restored_by_reader_and_product_whatever_their_companions(
+    maker: Maker, tmp_path: Path, layout: str, listed: bool
+) -> None:
+    pages = b"".join(bytes([n]) * 512 for n in range(1, 5))
+    blob = maker.blob(Kind.DATA, pages)
+    maker.blob(Kind.DIGESTS, b"not even msgpack")
+    extents = (
+        Extent(blob, 512, 512),
+        Extent(None, 0, 512),
+        Extent(blob, 1024, 1024),
+        Extent(blob, 0, 3),
+    )
+    expected = pages[512:1024] + bytes(512) + pages[1024:] + pages[:3]
+    snapshot = maker.snapshot(maker.tree(file_in_layout(maker, layout, extents, listed)))
+
+    assert program.main([str(maker.folder), "restore", "latest", str(tmp_path / "a")]) == 0
+    assert (tmp_path / "a" / "part" / "file").read_bytes() == expected
+
+    into = FolderTarget(tmp_path / "b")
+    run_restore(maker.repository, snapshot, "part", (), into, reporter=SilentReporter())
+    assert (tmp_path / "b" / "file").read_bytes() == expected
+
+
+@pytest.mark.parametrize("layout", ["pages", "stream"])
+def test_extents_of_any_layout_that_do_not_add_up_are_refused_by_the_reader(
+    maker: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str], layout: str
+) -> None:
+    extents = (Extent(maker.blob(Kind.DATA, PLAIN), 0, 256), Extent(None, 0, 256))
+    node = file_in_layout(maker, layout, extents, listed=False)
+    assert node.content is not None
+    longer = node._replace(content=replace(node.content, size_bytes=513))
+    maker.snapshot(maker.tree(longer))
+    code, error = restore_error(maker, tmp_path / "out", capsys)
+    assert (code, error) == (1, "reader: error: extents do not add up\n")
+    assert not (tmp_path / "out" / "part" / "file").exists()
+
+
 def restore_error(
     maker: Maker, target: Path, capsys: pytest.CaptureFixture[str]
 ) -> tuple[int, str]:
@@ -112,9 +173,9 @@ def test_slice_beyond_the_end_of_its_blob_is_refused(
 def test_unknown_layout_stops_with_the_code_for_a_later_version(
     maker: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    maker.snapshot(maker.tree(file_of(layout="pages")))
+    maker.snapshot(maker.tree(file_of(layout="records")))
     code, error = restore_error(maker, tmp_path / "out", capsys)
-    assert (code, error) == (13, "reader: error: unknown layout 'pages'\n")
+    assert (code, error) == (13, "reader: error: unknown layout 'records'\n")
 
 
 def test_names_out_of_order_across_the_tree_blobs_of_a_directory_are_refused(

@@ -1,0 +1,70 @@
+import random
+
+import pytest
+
+from snap.repo.difference import compare_contents
+from snap.repo.repository import Repository
+from snap.repo.reuse import Reuse
+
+from .dictsource import BytesReader, FileBytesReader
+from .test_file_writer import NOISE, TEXT, Bench
+
+
+@pytest.fixture
+def bench(repository: Repository) -> Bench:
+    return Bench(repository)
+
+
+def difference(bench: Bench, old: bytes, new: bytes, *, fresh: bool = False) -> tuple[int, bool]:
+    a = bench.store(FileBytesReader(old))
+    b = bench.store(FileBytesReader(new), None if fresh else a)
+    reuse = Reuse(bench.repository, bench.repository.cache.has_blob)
+    found = compare_contents(reuse, a, b)
+    return found.bytes_changed, found.is_equal
+
+
+@pytest.mark.parametrize("data", [NOISE, TEXT], ids=["pages", "stream"])
+def test_a_file_does_not_differ_from_itself(bench: Bench, data: bytes) -> None:
+    assert difference(bench, data, data) == (0, True)
+    assert difference(bench, data, data, fresh=True) == (0, True)
+
+
+def test_of_pages_those_that_changed_are_counted(bench: Bench) -> None:
+    changed = bytearray(NOISE)
+    for page in (3, 4, 200):
+        changed[page * 1024 + 5] ^= 1
+    assert difference(bench, NOISE, bytes(changed)) == (3 * 1024, False)
+    assert difference(bench, NOISE, NOISE[: 64 * 1024]) == (0, False)
+    assert difference(bench, NOISE[: 64 * 1024], NOISE[: 68 * 1024]) == (4 * 1024, False)
+
+
+def test_of_a_stream_what_moved_is_not_changed(bench: Bench) -> None:
+    moved = b"x" + TEXT
+    changed, is_equal = difference(bench, TEXT, moved)
+    assert 0 < changed < len(TEXT) // 20
+    assert not is_equal
+    half = len(TEXT) // 2
+    turned = TEXT[half:] + TEXT[:half]
+    changed, is_equal = difference(bench, TEXT, turned)
+    assert 0 < changed < len(TEXT) // 20
+    assert not is_equal
+
+
+def test_other_layouts_have_nothing_in_common(bench: Bench) -> None:
+    a, b = bench.store(BytesReader(NOISE)), bench.store(BytesReader(TEXT))
+    reuse = Reuse(bench.repository, bench.repository.cache.has_blob)
+    found = compare_contents(reuse, a, b)
+    assert (found.bytes_changed, found.is_equal) == (len(TEXT), False)
+
+
+def test_cleaned_up_blobs_do_not_make_a_difference(bench: Bench) -> None:
+    data, chance = bytearray(NOISE[: 64 * 1024]), random.Random(2)
+    content = bench.store(FileBytesReader(bytes(data)))
+    for _ in range(8):
+        for page in chance.sample(range(64), 16):
+            data[page * 1024 : (page + 1) * 1024] = chance.randbytes(1024)
+        content = bench.store(FileBytesReader(bytes(data)), content)
+    fresh = bench.store(FileBytesReader(bytes(data)))
+    assert fresh.extents != content.extents
+    reuse = Reuse(bench.repository, bench.repository.cache.has_blob)
+    assert compare_contents(reuse, content, fresh).is_equal

@@ -1,0 +1,69 @@
+import random
+
+import pytest
+
+from snap.repo.config import Parameters
+from snap.repo.extents import Content, Paging
+from snap.repo.layout import choose_chunk_bytes, choose_paging, sqlite_page_bytes
+
+NOISE = random.Random(1).randbytes(4096)
+TEXT = ("Grüße, " * 700).encode()[:4096]
+DEFAULT = Parameters()
+STREAM = Content("stream", 5 << 20, (), chunk_bytes=8192)
+PAGES = Content("pages", 5, (), paging=Paging(8192, 1 << 20))
+
+
+def paging(head: bytes, hint: int = 0, previous: Content | None = None) -> Paging | None:
+    return choose_paging(head, hint=hint, parameters=DEFAULT, previous=previous)
+
+
+def database(page_bytes: int) -> bytes:
+    return b"SQLite format 3\0" + page_bytes.to_bytes(2, "big") + NOISE[:82]
+
+
+@pytest.mark.parametrize("size", [512, 4096, 32_768])
+def test_a_database_is_cut_into_its_own_pages(size: int) -> None:
+    assert paging(database(size), previous=STREAM) == Paging(size, 1 << 20)
+
+
+def test_sqlite_writes_1_for_65536_and_nothing_impossible_is_believed() -> None:
+    assert sqlite_page_bytes(database(1)) == 65_536
+    assert sqlite_page_bytes(NOISE) == 0
+    assert paging(database(3000)) is None
+
+
+def test_a_source_may_know_the_page_size() -> None:
+    assert paging(TEXT, hint=8192) == Paging(8192, 1 << 20)
+
+
+def test_what_is_neither_text_nor_an_archive_is_cut_into_pages() -> None:
+    assert paging(NOISE) == Paging(4096, 1 << 20)
+    assert paging(TEXT) is None
+    assert paging(b"PK\x03\x04" + NOISE[4:]) is None
+    assert paging(b"\x1f\x8b" + NOISE[2:]) is None
+    assert paging(b"name".ljust(257, b"\0") + b"ustar\0" + bytes(3833)) is None
+    assert paging(NOISE[:1000]) is None
+
+
+def test_text_may_end_inside_of_a_character() -> None:
+    assert paging(("€" * 1400).encode()[:4096]) is None
+    assert paging(("€" * 1400).encode()[:4000] + b"\xff" * 96) is not None
+
+
+def test_a_file_stays_as_it_was_cut_before() -> None:
+    assert paging(NOISE, previous=STREAM) is None
+    assert paging(TEXT, previous=PAGES) == PAGES.paging
+
+
+def test_chunks_grow_with_the_file_and_stay_until_they_are_far_from_right() -> None:
+    def chunk(size: int, previous: Content | None = None) -> int:
+        return choose_chunk_bytes(size, DEFAULT, previous)
+
+    assert chunk(1 << 20) == 4096
+    assert chunk(600_000_000) == 32_768
+    assert chunk(1 << 40) == 65_536
+    assert chunk(0) == 16_384
+    assert chunk(1 << 20, STREAM) == 8192
+    assert chunk(1 << 40, STREAM) == 65_536
+    small = Parameters(65_536, 1024, 4096, 16_384)
+    assert choose_chunk_bytes(1 << 30, small, None) == 256
