@@ -191,6 +191,7 @@ def contents() -> Iterator[Case]:
     yield Case("stream-lists", OK, "extents blobs", pack(listed), {}, {**stream, "size": 6})
     odd = content(layout="stream", page="x", region=0)
     yield Case("stream-page-ignored", OK, "page is of the layout pages", pack(odd), {}, stream)
+    yield from stream_chunks()
     yield from paged_contents()
     for name, bad in (
         ("size-low", content(size=good["size"] - 1)),
@@ -208,6 +209,29 @@ def contents() -> Iterator[Case]:
         ("sum-overflows", content(size=0, extents=table([(HOLE, 0, (1 << 63) - 1)] * 2))),
     ):
         yield Case(name, REFUSED, f"a content that cannot be: {name}", pack(bad), {})
+
+
+def stream_chunks() -> Iterator[Case]:
+    """§9.3: `chunk`, which is for the next writer."""
+    empty: dict[str, Any] = {"layout": "stream", "size": 0, "extents": table([], 0)}
+    result = {"layout": "stream", "size": 0}
+    for name, chunk in (("one", 1), ("64-kib", 65_536), ("16-mib", 16 << 20)):
+        body = pack({**empty, "chunk": chunk})
+        yield Case(f"stream-chunk-{name}", OK, "a size that may be", body, {}, result)
+    for name, bad in (
+        ("negative", -1),
+        ("large", (16 << 20) + 1),
+        ("huge", 1 << 63),
+        ("true", True),
+        ("float", 65_536.0),
+        ("text", "65536"),
+        ("nil", None),
+    ):
+        body = pack({**empty, "chunk": bad})
+        yield Case(f"stream-chunk-{name}", REFUSED, "a size that cannot be", body, {})
+    ignored = pack({**empty, "layout": "blobs", "chunk": "x"})
+    blobs = {"layout": "blobs", "size": 0}
+    yield Case("blobs-chunk-ignored", OK, "chunk is of the layout stream", ignored, {}, blobs)
 
 
 def paged(**changes: Any) -> dict[str, Any]:

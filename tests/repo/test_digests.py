@@ -1,5 +1,4 @@
 import struct
-from collections.abc import Sequence
 
 import msgpack
 import pytest
@@ -14,37 +13,26 @@ chunks = st.lists(
     st.tuples(st.integers(1, 2**32 - 1), st.binary(min_size=16, max_size=16)), min_size=1
 )
 A, B = b"a" * 16, b"b" * 16
+KEYS = Keys(b"r" * 16, b"s" * 32, DataPublicKey(b""), None)
 
 
-def joined(lengths: Sequence[int], digests: Sequence[bytes]) -> Digests:
-    return Digests(tuple(lengths), b"".join(digests))
-
-
-def test_the_companion_of_a_blob_is_made_of_the_digests_of_its_chunks() -> None:
-    keys = Keys(bytes(16), bytes(32), DataPublicKey(b""), None)
-    plain = bytes(range(250)) * 4
-    pages = Chunks(512).companion(keys, plain)
-    assert pages.lengths == (512, 488)
-    assert pages.digest(1) == keys.chunk_digest(plain[512:])
-    stream = Chunks(STREAM_UNIT, [1, 899, 100]).companion(keys, bytearray(plain))
-    assert (stream.lengths, stream.offsets) == ((1, 899, 100), (0, 1, 900, 1000))
-    assert stream.digest(1) == keys.chunk_digest(plain[1:900])
+def made_of(given_chunks: list[tuple[int, bytes]]) -> Digests:
+    return Digests(tuple(c[0] for c in given_chunks), b"".join(c[1] for c in given_chunks))
 
 
 @given(chunks)
 def test_digests_come_back_from_their_blob(given_chunks: list[tuple[int, bytes]]) -> None:
-    lengths, digests = [c[0] for c in given_chunks], [c[1] for c in given_chunks]
-    companion = decode_digests(joined(lengths, digests).encode())
-    assert companion == joined(lengths, digests)
+    companion = decode_digests(made_of(given_chunks).encode())
+    assert companion == made_of(given_chunks)
     assert len(companion) == len(given_chunks)
-    assert [companion.digest(n) for n in range(len(companion))] == digests
+    assert [companion.digest(n) for n in range(len(companion))] == [c[1] for c in given_chunks]
 
 
 @given(chunks)
 def test_offsets_say_where_each_chunk_begins_and_where_the_blob_ends(
     given_chunks: list[tuple[int, bytes]],
 ) -> None:
-    companion = joined([c[0] for c in given_chunks], [c[1] for c in given_chunks])
+    companion = made_of(given_chunks)
     assert companion.offsets[0] == 0
     assert companion.offsets[-1] == sum(companion.lengths)
     steps = zip(companion.offsets, companion.offsets[1:], strict=False)
@@ -52,7 +40,7 @@ def test_offsets_say_where_each_chunk_begins_and_where_the_blob_ends(
 
 
 def test_the_plaintext_is_the_map_of_the_specification_in_its_order() -> None:
-    plain = joined([5, 70_000], [A, B]).encode()
+    plain = Digests((5, 70_000), A + B).encode()
     assert list(msgpack.unpackb(plain).items()) == [
         ("digests", A + B),
         ("lengths", bytes.fromhex("05000000 70110100")),
@@ -114,3 +102,22 @@ def test_a_companion_cut_short_is_refused(data: st.DataObject) -> None:
     plain = msgpack.packb(GOOD)
     with pytest.raises(DecodeError):
         decode_digests(plain[: data.draw(st.integers(0, len(plain) - 1))])
+
+
+@given(st.lists(st.binary(min_size=1, max_size=3000), min_size=1, max_size=8))
+def test_the_companion_of_a_streams_blob_has_the_digest_of_each_chunk(parts: list[bytes]) -> None:
+    companion = Chunks(STREAM_UNIT, [len(p) for p in parts]).companion(KEYS, b"".join(parts))
+    assert companion.lengths == tuple(len(p) for p in parts)
+    assert companion.joined == b"".join(KEYS.chunk_digest(p) for p in parts)
+
+
+@given(st.binary(min_size=1, max_size=5000), st.sampled_from([512, 1024, 4096]))
+def test_the_companion_of_pages_has_the_digest_of_each_and_a_last_one_may_be_short(
+    plain: bytes, page: int
+) -> None:
+    parts = [plain[at : at + page] for at in range(0, len(plain), page)]
+    for given_plain in (plain, bytearray(plain), memoryview(plain)):
+        companion = Chunks(page).companion(KEYS, given_plain)
+        assert companion.lengths == tuple(len(p) for p in parts)
+        assert companion.joined == b"".join(KEYS.chunk_digest(p) for p in parts)
+    assert decode_digests(companion.encode()) == companion

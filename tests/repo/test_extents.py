@@ -41,6 +41,27 @@ def test_content_comes_back_inline_and_as_lists(given_extents: list[Extent], lay
     assert decode_content(listed.encode()) == listed
 
 
+@given(extents, st.integers(1, 16 << 20))
+def test_the_size_of_a_streams_chunks_comes_back(given_extents: list[Extent], chunk: int) -> None:
+    size = sum(e.length for e in given_extents)
+    inline = Content("stream", size, tuple(given_extents), chunk_bytes=chunk)
+    assert list(inline.encode()) == ["layout", "size", "chunk", "extents"]
+    assert decode_content(inline.encode()) == inline
+    listed = Content("stream", size, None, ((BlobId(b"l" * 32), size),), chunk_bytes=chunk)
+    assert decode_content(listed.encode()) == listed
+
+
+@pytest.mark.parametrize("chunk", [-1, (16 << 20) + 1, 1.0, True, "1", None])
+def test_impossible_sizes_of_chunks_are_refused_and_other_layouts_ignore_them(
+    chunk: object,
+) -> None:
+    fields = {"layout": "stream", "size": 0, "extents": encode_extents(())}
+    assert decode_content(fields).chunk_bytes == 0
+    with pytest.raises(DecodeError, match="chunk"):
+        decode_content({**fields, "chunk": chunk})
+    assert decode_content({**fields, "layout": "blobs", "chunk": chunk}).chunk_bytes == 0
+
+
 pagings = st.integers(9, 16).flatmap(
     lambda n: st.builds(
         Paging, st.just(1 << n), st.integers(1, (16 << 20) >> n).map(lambda m: m << n)

@@ -25,7 +25,7 @@ KEYS = Keys(b"r" * 16, b"s" * 32, PRIVATE.public(), PRIVATE)
 WRITER = Keys(b"r" * 16, b"s" * 32, PRIVATE.public(), None)
 
 
-COMPANION = Chunks(STREAM_UNIT, [3, 2]).companion(KEYS, b"abcde").encode()
+COMPANION = Chunks(STREAM_UNIT, (3, 2)).companion(KEYS, b"abcde").encode()
 
 
 def build_one(kind: Kind, id_: BlobId, plain: bytes) -> tuple[bytes, PackSummary]:

@@ -348,6 +348,8 @@ def decode_content(content: dict[str, Any]) -> dict[str, Any]:
     if result["layout"] not in LAYOUTS:
         return result
     region = 0
+    if result["layout"] == "stream":
+        need(0 <= get(content, "chunk", int, 0) <= 16 << 20, "chunks of impossible size")
     if result["layout"] == "pages":
         result["page"], region = decode_paging(content)
         result["region"] = region

@@ -147,8 +147,8 @@ def test_extents_of_any_layout_that_do_not_add_up_are_refused_by_the_reader(
     extents = (Extent(maker.blob(Kind.DATA, PLAIN), 0, 256), Extent(None, 0, 256))
     node = file_in_layout(maker, layout, extents, listed=False)
     assert node.content is not None
-    longer = node._replace(content=replace(node.content, size_bytes=513))
-    maker.snapshot(maker.tree(longer))
+    longer = replace(node.content, size_bytes=513)
+    maker.snapshot(maker.tree(Node(b"file", NodeType.FILE, Attributes(0o600), content=longer)))
     code, error = restore_error(maker, tmp_path / "out", capsys)
     assert (code, error) == (1, "reader: error: extents do not add up\n")
     assert not (tmp_path / "out" / "part" / "file").exists()
