@@ -8,9 +8,13 @@ was freed stays: a backup of 3 GB of noise peaked at 309 MiB without this and at
 
 import ctypes
 
+_M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _M_ARENA_MAX = -8
 _MAPPED_FROM_BYTES = 4 << 20
+_KEPT_BYTES = 64 << 20
+"""Free memory at the heap's end up to this is not given back to the system only to be asked for and
+zeroed again for the next blob: 5.1 s of system time for 2.4 GB without, 3.9 with it."""
 
 
 def limit_heap() -> None:
@@ -22,4 +26,4 @@ def limit_heap() -> None:
         return
     mallopt(_M_ARENA_MAX, 1)
     mallopt(_M_MMAP_THRESHOLD, _MAPPED_FROM_BYTES)
-    mallopt(-1, 64 << 20)
+    mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
