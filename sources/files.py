@@ -332,8 +332,10 @@ class FileReader:
 
     def seek(self, position: int) -> None:
         """Set where `read` goes on."""
+        is_known = self._position <= position <= self._data_end
         self._position = position
-        if self._is_sparse and position < self._size:
+        # Looking for the next hole takes as long as it is away.
+        if self._is_sparse and not is_known and position < self._size:
             # In a hole this is the position itself.
             self._data_end = os.lseek(self._descriptor, position, os.SEEK_HOLE)
 

@@ -13,6 +13,7 @@ from snap.backends.local import LocalBackend
 from snap.repo.browse import walk
 from snap.repo.catalog import list_snapshots, select_snapshot
 from snap.repo.content import extents_of
+from snap.repo.ids import Kind
 from snap.repo.progress import SilentReporter
 from snap.repo.repository import open_repository
 from snap.repo.restore import run_restore
@@ -23,7 +24,14 @@ from tests.spec.program import READER
 
 REPOS = Path(__file__).parents[2] / "spec" / "repos"
 GOLDEN = REPOS / "golden-v1"
-MANIFEST: dict[str, Any] = json.loads(GOLDEN.with_suffix(".json").read_text())
+
+
+def manifest(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((REPOS / f"{name}.json").read_text())
+    return found
+
+
+MANIFEST = manifest("golden-v1")
 
 KINDS = ("config", "keys", "index", "snapshots", "meta", "data")
 SEALED_KINDS = ("keys", "index", "snapshots")
@@ -72,20 +80,24 @@ def objects(folder: Path, kind: str) -> list[Path]:
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_reader_restores_the_golden_repository_as_its_manifest_says(
-    number: int, tmp_path: Path
+@pytest.mark.parametrize("name", ["golden-v1", "golden-v1-layouts"])
+def test_reader_restores_the_golden_repositories_as_their_manifests_say(
+    name: str, number: int, tmp_path: Path
 ) -> None:
-    expected = MANIFEST["snapshots"][number]
-    assert program.main([str(GOLDEN), "restore", expected["id"][:8], str(tmp_path / "out")]) == 0
+    expected = manifest(name)["snapshots"][number]
+    folder, id_ = str(REPOS / name), expected["id"][:8]
+    assert program.main([folder, "restore", id_, str(tmp_path / "out")]) == 0
     check_restored(tmp_path / "out", expected)
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_product_restores_the_golden_repository_as_its_manifest_says(
-    number: int, golden: Path, tmp_path: Path
+@pytest.mark.parametrize("name", ["golden-v1", "golden-v1-layouts"])
+def test_product_restores_the_golden_repositories_as_their_manifests_say(
+    name: str, number: int, tmp_path: Path
 ) -> None:
-    expected = MANIFEST["snapshots"][number]
-    restore_with_product(golden, expected["id"], tmp_path / "out")
+    expected = manifest(name)["snapshots"][number]
+    folder = Path(shutil.copytree(REPOS / name, tmp_path / "golden"))
+    restore_with_product(folder, expected["id"], tmp_path / "out")
     check_restored(tmp_path / "out", expected)
 
 
@@ -99,6 +111,29 @@ def test_reader_and_product_restore_what_this_code_writes(tmp_path: Path) -> Non
         check_restored(by_reader, expected)
         restore_with_product(tmp_path / "new", expected["id"], by_product)
         check_restored(by_product, expected)
+
+
+def test_the_golden_repository_of_layouts_has_pages_streams_and_slices_of_old_blobs() -> None:
+    folder = REPOS / "golden-v1-layouts"
+    with open_repository(LocalBackend(folder), MANIFEST["passphrase"], cache_dir=None) as repo:
+        repo.load_index()
+        first, second = list_snapshots(repo)
+        layouts, shared, companions = set(), 0, 0
+        old: set[object] = set()
+        for snapshot in (first, second):
+            for _, path, node in walk(repo, snapshot):
+                if node.content is None:
+                    continue
+                layouts.add((node.content.layout, node.content.extents is None))
+                for extent in extents_of(repo, node.content, str(path)):
+                    if snapshot is first:
+                        old.add(extent.blob)
+                    elif extent.blob in old and extent.offset:
+                        shared += 1
+        companions = repo.cache.blob_totals()[Kind.DIGESTS][0]
+    assert layouts >= {("pages", True), ("pages", False), ("stream", False)}
+    assert shared > 10
+    assert companions > 10
 
 
 def test_golden_repository_holds_what_it_is_kept_for() -> None:
