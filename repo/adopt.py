@@ -37,12 +37,11 @@ def adopt_interrupted(repository: Repository, hostname: str, own: Lease) -> int:
 
 def index_orphans(repository: Repository) -> int:
     """Write one index object for all packs that no index names and that open; return how many."""
-    known = {pack.id for pack in repository.cache.packs()}
     adopted = []
     for kind, prefix in ((DATA_PACK, "data/"), (META_PACK, "meta/")):
         for stat in repository.backend.list(prefix):
             id_ = id_of_name(stat.name)
-            if id_ is None or id_ in known:
+            if id_ is None or repository.cache.pack(id_) is not None:
                 continue
             summary = _read_summary(repository, stat.name, kind, stat.size_bytes)
             if summary is not None:

@@ -27,6 +27,7 @@ _K = TypeVar("_K")
 _V = TypeVar("_V")
 _OPEN_PACKS = 1024
 """How many packs' headers and keys are kept: 1.2 KiB each, an opening costs 0.1 ms."""
+_REFRESHES = 2
 
 
 class BlobReader:
@@ -46,15 +47,15 @@ class BlobReader:
         self._lock = threading.Lock()
         self._headers: OrderedDict[ObjectId, PackHeader] = OrderedDict()
         self._pack_keys: OrderedDict[tuple[ObjectId, int], bytes] = OrderedDict()
-        self._rebuilding = threading.Lock()
-        self._rebuilds = 0
+        self._refreshing = threading.Lock()
+        self._refreshes = 0
         self._index_problems: list[IntegrityError] = []
 
     def read(self, id_: BlobId, kind: Kind) -> bytes:
         """Return a blob's plaintext, checked against its id.
 
-        Every known place of the blob is tried. Where none serves, the cache may be what is wrong:
-        it is built anew once, and the places that the index objects name are tried.
+        Every known place of the blob is tried. Where none serves, the cache is brought up to the
+        index objects once, and where that does not help, built anew once.
 
         Raises:
             IntegrityError: the blob is missing or damaged everywhere; names the packs, or the
@@ -68,20 +69,21 @@ class BlobReader:
                 "use the passphrase of a full key, or the recovery key",
             )
         if is_metadata(kind):
-            cached = self._cache.get_metadata(id_)
-            if cached is not None and self._keys.blob_id(kind, cached) == id_:
+            cached = self._cache.get_metadata(id_, kind)
+            if cached is not None:
                 return cached
         plain = self._fetch(id_, kind)
         if is_metadata(kind):
-            self._cache.put_metadata(id_, plain)
+            self._cache.put_metadata(id_, kind, plain)
         return plain
 
     def _fetch(self, id_: BlobId, kind: Kind) -> bytes:
-        rebuilds = self._rebuilds
+        refreshes = self._refreshes
         locations = self._cache.locate(id_)
         failures: list[SnapError] = []
         plain = self._try_locations(locations, kind, failures)
-        if plain is None and self._rebuild_cache_once(rebuilds):
+        while plain is None and (refreshed := self._refresh_cache(refreshes)) is not None:
+            refreshes = refreshed
             again = [place for place in self._cache.locate(id_) if place not in locations]
             locations += again
             plain = self._try_locations(again, kind, failures)
@@ -155,17 +157,21 @@ class BlobReader:
             _keep(self._headers, pack_id, header)
         return header
 
-    def _rebuild_cache_once(self, rebuilds_seen: int) -> bool:
-        """Return whether the cache was rebuilt since ``rebuilds_seen``, by us or another thread.
+    def _refresh_cache(self, seen: int) -> int | None:
+        """Make the cache better than when ``seen`` refreshes were done; None where nothing is left.
 
-        Others find nothing in the cache while it is rebuilt; they come here, wait, look again.
+        First the index objects that came since are loaded, then all. Other threads find nothing
+        in the cache while it is built anew; they come here, wait, look again.
         """
-        with self._rebuilding:
-            if self._rebuilds == 0:
-                self._cache.clear()
+        with self._refreshing:
+            if self._refreshes == seen:
+                if seen == _REFRESHES:
+                    return None
+                if seen > 0:
+                    self._cache.clear()
                 self._index_problems = self._load_index()
-                self._rebuilds += 1
-            return self._rebuilds != rebuilds_seen
+                self._refreshes += 1
+            return self._refreshes
 
 
 def _keep(store: OrderedDict[_K, _V], key: _K, value: _V) -> None:

@@ -1,305 +1,489 @@
 """The local cache: one SQLite file per repository instance, deletable at any time.
 
 It holds what index objects say (where blobs lie) and the plaintext of metadata blobs. Everything
-in it can be had from the repository again, so its loss costs time only. What is read from it is
-checked where it matters: metadata blobs against their ids, locations by opening what lies there.
+in it can be had from the repository again, so its loss costs time only. It is not believed: every
+row carries a keyed hash that only whoever knows the metadata secret can make, so what is read here
+was once read from the repository. A row that proves wrong makes the file be begun anew.
+
+::
+
+    indexes   one row an index object that is loaded
+    packs     one row a pack of an index object, its entries in columns (`PackColumns`).
+              Blobs are numbered: pack.first + position
+    keys      (first 8 bytes of the blob's id, number): only says where to look, so it has no hash
+    limits    one row: the first number that no blob ever had
+    metadata  plaintexts
 """
 
-import contextlib
 import sqlite3
-import threading
-import time
+import sys
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain, count
 from pathlib import Path
-from typing import TypeVar
 
-from snap.errors import SnapError
-
-from .ids import BlobId, Kind, ObjectId
+from .cache_file import CacheDamaged, CacheFailed, CacheFile, many_pages, transaction, view
+from .cache_rows import RowMac, require
+from .ids import ID_BYTES, BlobId, Kind, ObjectId
+from .index import PackColumns
 from .pack import PackEntry, PackSummary
 
-_SCHEMA_VERSION = 1
+__all__ = ["Cache", "CacheFailed", "Location", "is_metadata"]
+
+_SCHEMA_VERSION = 2
 _SCHEMA = """
-create table facts(key text primary key, value blob) without rowid;
-create table indexes(row integer primary key, id blob not null unique);
+create table indexes(
+    row integer primary key, id blob not null unique, packs integer not null,
+    blobs integer not null, mac blob not null);
 create table packs(
-    row integer primary key, id blob not null, kind integer not null, size integer not null,
-    keys integer not null, index_row integer not null);
+    first integer primary key, id blob not null, kind integer not null, size integer not null,
+    keys integer not null, count integer not null, index_row integer not null,
+    mac blob not null, entries blob not null);
+create index packs_by_id on packs(id);
 create index packs_by_index on packs(index_row);
-create table blobs(
-    id blob not null, kind integer not null, pack_row integer not null,
-    compression integer not null, key integer not null, nonce integer not null,
-    offset integer not null, stored integer not null, raw integer not null);
-create index blobs_by_id on blobs(id);
-create index blobs_by_pack on blobs(pack_row);
-create table metadata(id blob primary key, plain blob not null) without rowid;
+create table keys(
+    key integer not null, number integer not null, primary key(key, number)) without rowid;
+create table limits(row integer primary key, value integer not null, mac blob not null);
+create table metadata(
+    id blob not null, kind integer not null, mac blob not null, plain blob not null,
+    primary key(id, kind)) without rowid;
 """
-_BUSY_SECONDS = 60.0
-_BUSY_WAIT_SECONDS = 0.02
-_NOT_DAMAGE = frozenset(
-    {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_CANTOPEN,
-    }
+_PACK_SQL = (
+    "select p.first, p.id, p.kind, p.size, p.keys, p.count, p.mac, i.id, p.entries "
+    "from packs p left join indexes i on i.row=p.index_row "
 )
-"""Primary result codes that deleting the file would not mend."""
-_T = TypeVar("_T")
-
-
-class CacheFailed(SnapError):
-    """The cache file cannot be used, for a reason that deleting it would not mend."""
-
-    def __init__(self, path: Path, error: Exception) -> None:
-        super().__init__(
-            f"cannot use the local cache {path}: {error}",
-            "choose another folder with --cache-dir, or work without one with --no-cache",
-        )
+_KEPT_BYTES = 8 << 20
+"""Entries of packs that stay in memory: the blobs of one file lie in few packs."""
+_PAGE_PACKS = 256
+_MANY_BLOBS = 10_000
+_KEY_BYTES = 8
+_KEY_LIMIT = 1 << 63
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where a blob lies: a pack and the blob's entry in it."""
+    """Where a blob lies: a pack, how large the index says it is, and the blob's entry in it."""
 
     pack_id: ObjectId
     pack_kind: int
+    pack_bytes: int
     entry: PackEntry
 
 
 class Cache:
     """Blob locations and metadata blobs. Safe from several threads and processes.
 
-    A file that SQLite finds damaged, at opening or at any later call, is deleted and begun anew;
-    the caller is told through ``rebuilt`` and loads the index again.
+    A file that is found damaged, at opening or at any later call, is deleted and begun anew; the
+    caller is told through ``rebuilt``, and ``reload`` is called to load the index again.
+    ``mac_key`` (32 bytes) is known only to who can open the index objects.
     """
 
-    def __init__(self, path: Path, instance_id: bytes) -> None:
-        self._path = path
-        self._instance_id = instance_id
-        self._lock = threading.RLock()
-        self.rebuilt = False
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._db = self._open_or_begin_anew()
-        except (OSError, sqlite3.Error) as error:
-            raise CacheFailed(path, error) from error
+    def __init__(self, path: Path, instance_id: bytes, mac_key: bytes) -> None:
+        self._mac = RowMac(mac_key)
+        self._kept: OrderedDict[int, PackColumns] = OrderedDict()
+        self._kept_bytes = 0
+        self._file = CacheFile(path, instance_id, _SCHEMA, _SCHEMA_VERSION)
 
-    def _open_or_begin_anew(self) -> sqlite3.Connection:
-        give_up = time.monotonic() + _BUSY_SECONDS
-        while True:
-            try:
-                return self._open()
-            except sqlite3.DatabaseError as error:
-                code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-                if code == sqlite3.SQLITE_BUSY and time.monotonic() < give_up:
-                    # SQLite does not wait by itself where two switch a new file to WAL at once.
-                    time.sleep(_BUSY_WAIT_SECONDS)
-                    continue
-                if code in _NOT_DAMAGE:
-                    raise
-                return self._begin_anew()
+    @property
+    def rebuilt(self) -> bool:
+        """Return whether the file was found damaged or outdated and begun anew."""
+        return self._file.generation > 0
 
-    def _open(self) -> sqlite3.Connection:
-        self._path.touch(mode=0o600)
-        db = sqlite3.connect(
-            self._path, timeout=_BUSY_SECONDS, check_same_thread=False, isolation_level=None
-        )
-        try:
-            db.execute("pragma journal_mode=wal")
-            db.execute("pragma synchronous=normal")
-            # One opener at a time: two must not both find the file empty and make the tables.
-            db.execute("begin immediate")
-            version = db.execute("pragma user_version").fetchone()[0]
-            if version == 0:
-                self._create_tables(db)
-            elif version != _SCHEMA_VERSION or not self._is_ours(db):
-                raise sqlite3.DatabaseError("a cache of another version or repository")
-            elif db.execute("pragma quick_check(1)").fetchone()[0] != "ok":
-                raise sqlite3.DatabaseError("a damaged cache")
-            db.execute("commit")
-        except BaseException:
-            db.close()
-            raise
-        return db
+    @property
+    def generation(self) -> int:
+        """Return a number that changes when the file was begun anew: blobs are numbered anew."""
+        return self._file.generation
 
-    def _create_tables(self, db: sqlite3.Connection) -> None:
-        for statement in _SCHEMA.split(";"):
-            if statement.strip():
-                db.execute(statement)
-        db.execute("insert into facts values('instance', ?)", (self._instance_id,))
-        db.execute(f"pragma user_version={_SCHEMA_VERSION}")
+    def set_reload(self, reload: Callable[[], None]) -> None:
+        """Say how the index is loaded again into a file that was begun anew."""
+        self._file.reload = reload
 
-    def _is_ours(self, db: sqlite3.Connection) -> bool:
-        row = db.execute("select value from facts where key='instance'").fetchone()
-        return row is not None and row[0] == self._instance_id
-
-    def _begin_anew(self) -> sqlite3.Connection:
-        for suffix in ("", "-wal", "-shm"):
-            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-        self.rebuilt = True
-        return self._open()
-
-    def _run(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Run ``work``; on a damaged file begin a new one and run it again on that."""
-        with self._lock:
-            try:
-                return work(self._db)
-            except sqlite3.DatabaseError as error:
-                if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NOT_DAMAGE:
-                    raise CacheFailed(self._path, error) from error
-                with contextlib.suppress(sqlite3.Error):
-                    self._db.close()
-                self._db = self._begin_anew()
-                return work(self._db)
-
-    @contextlib.contextmanager
-    def _transaction(self, db: sqlite3.Connection) -> Iterator[None]:
-        db.execute("begin immediate")
-        try:
-            yield
-        except BaseException:
-            with contextlib.suppress(sqlite3.Error):
-                db.execute("rollback")
-            raise
-        db.execute("commit")
+    # Index objects
 
     def index_ids(self) -> set[ObjectId]:
         """Return the index objects whose packs are loaded."""
-        rows = self._run(lambda db: db.execute("select id from indexes").fetchall())
-        return {ObjectId(id_) for (id_,) in rows}
 
-    def add_index(self, index_id: ObjectId, packs: Sequence[PackSummary]) -> None:
+        def work(db: sqlite3.Connection) -> set[ObjectId]:
+            rows = db.execute("select row, id, packs, blobs, mac from indexes").fetchall()
+            for row, id_, packs, blobs, mac in rows:
+                require(mac, partial(self._mac.index, id_, row, packs, blobs))
+            return {ObjectId(id_) for _, id_, _, _, _ in rows}
+
+        return self._file.run(work)
+
+    def add_index(self, index_id: ObjectId, packs: Sequence[PackColumns]) -> None:
         """Load what one index object says; nothing where it is loaded already."""
+        self.add_indexes([(index_id, packs)])
+
+    def add_indexes(self, indexes: Sequence[tuple[ObjectId, Sequence[PackColumns]]]) -> None:
+        """Load what index objects say, all or none.
+
+        Keys are scattered all over their table, so that many at once cost little more than few.
+        """
 
         def work(db: sqlite3.Connection) -> None:
-            with self._transaction(db):
-                cursor = db.execute("insert or ignore into indexes(id) values(?)", (index_id,))
-                if cursor.rowcount == 0:
-                    return
-                index_row = cursor.lastrowid
-                for pack in packs:
-                    _insert_pack(db, pack, index_row)
+            with transaction(db):
+                self._insert(db, indexes)
 
-        self._run(work)
+        def work_on_many(db: sqlite3.Connection) -> None:
+            with many_pages(db):
+                work(db)
+
+        blobs = sum(pack.count for _, packs in indexes for pack in packs)
+        self._file.run(work if blobs < _MANY_BLOBS else work_on_many)
+
+    def _insert(
+        self, db: sqlite3.Connection, indexes: Sequence[tuple[ObjectId, Sequence[PackColumns]]]
+    ) -> None:
+        db.execute("create temp table if not exists fresh(key integer, number integer)")
+        number = self._number_limit(db)
+        for index_id, packs in indexes:
+            if db.execute("select 1 from indexes where id=?", (index_id,)).fetchone():
+                continue
+            (row,) = db.execute("select coalesce(max(row), 0) + 1 from indexes").fetchone()
+            blobs = sum(pack.count for pack in packs)
+            db.execute(
+                "insert into indexes values(?,?,?,?,?)",
+                (
+                    row,
+                    index_id,
+                    len(packs),
+                    blobs,
+                    self._mac.index(index_id, row, len(packs), blobs),
+                ),
+            )
+            firsts = []
+            for pack in packs:
+                firsts.append(number)
+                # An empty pack has a number of its own as well: `first` names the row.
+                number += max(1, pack.count)
+            db.executemany(
+                "insert into packs values(?,?,?,?,?,?,?,?,?)",
+                (
+                    (
+                        first,
+                        pack.id,
+                        pack.kind,
+                        pack.size_bytes,
+                        pack.key_count,
+                        pack.count,
+                        row,
+                        self._mac.pack(index_id, first, pack),
+                        pack.entries,
+                    )
+                    for first, pack in zip(firsts, packs, strict=True)
+                ),
+            )
+            db.executemany(
+                "insert into fresh values(?,?)",
+                chain.from_iterable(map(_keys_of, firsts, packs)),
+            )
+        db.execute("insert into keys select key, number from fresh order by key, number")
+        db.execute("delete from fresh")
+        db.execute(
+            "insert or replace into limits values(0, ?, ?)", (number, self._mac.limit(number))
+        )
+
+    def holds_index(self, index_id: ObjectId, packs: Sequence[PackColumns]) -> bool:
+        """Return whether this index object is loaded and what is here says just the same."""
+
+        def work(db: sqlite3.Connection) -> bool:
+            sql = _PACK_SQL + "where i.id=? order by p.first"
+            here = (self._mac.verified_pack(row) for row in db.execute(sql, (index_id,)))
+            return all(known == pack for known, pack in zip(here, packs, strict=True))
+
+        if index_id not in self.index_ids():
+            return False
+        try:
+            return self._file.run(work)
+        except ValueError:
+            # More packs here than there, or fewer.
+            return False
 
     def drop_indexes(self, index_ids: Iterable[ObjectId]) -> None:
         """Forget what these index objects say."""
 
         def work(db: sqlite3.Connection) -> None:
-            with self._transaction(db):
+            self._forget_packs()
+            with many_pages(db), transaction(db):
                 for id_ in index_ids:
-                    row = db.execute("select row from indexes where id=?", (id_,)).fetchone()
-                    if row is None:
-                        continue
-                    db.execute(
-                        "delete from blobs where pack_row in "
-                        "(select row from packs where index_row=?)",
-                        row,
-                    )
-                    db.execute("delete from packs where index_row=?", row)
-                    db.execute("delete from indexes where row=?", row)
+                    found = db.execute("select row from indexes where id=?", (id_,)).fetchone()
+                    if found is not None:
+                        self._delete(db, found[0])
 
-        self._run(work)
+        index_ids = list(index_ids)
+        self._file.run(work)
+
+    def _delete(self, db: sqlite3.Connection, index_row: int) -> None:
+        rows = db.execute(_PACK_SQL + "where p.index_row=?", (index_row,))
+        for row in rows:
+            keys = _keys_of(row[0], self._mac.verified_pack(row))
+            db.executemany("delete from keys where key=? and number=?", keys)
+        db.execute("delete from packs where index_row=?", (index_row,))
+        db.execute("delete from indexes where row=?", (index_row,))
 
     def clear(self) -> None:
         """Forget everything."""
-        with self._lock:
-            with contextlib.suppress(sqlite3.Error):
-                self._db.close()
-            self._db = self._begin_anew()
+        self._forget_packs()
+        self._file.begin_anew()
+
+    def check_keys(self) -> None:
+        """Compare the number of keys with what the index objects brought; begin anew if unequal.
+
+        A key that is gone is the only lie that does not show where it is met: its blob seems not
+        to be there. Takes 10 ms a million blobs.
+        """
+
+        def work(db: sqlite3.Connection) -> None:
+            here, told = db.execute(
+                "select (select count(*) from keys), (select coalesce(sum(blobs), 0) from indexes)"
+            ).fetchone()
+            if here != told:
+                raise CacheDamaged("keys are missing")
+
+        self._file.run(work)
+
+    # Blobs
 
     def has_blob(self, id_: BlobId) -> bool:
         """Return whether any loaded index has this blob."""
-        sql = "select 1 from blobs where id=? limit 1"
-        return self._run(lambda db: db.execute(sql, (id_,)).fetchone()) is not None
+        return bool(self._places(id_))
 
     def locate(self, id_: BlobId) -> list[Location]:
         """Return all places of a blob."""
-        sql = (
-            "select p.id, p.kind, "
-            "b.id, b.kind, b.compression, b.key, b.nonce, b.offset, b.stored, b.raw "
-            "from blobs b join packs p on p.row=b.pack_row where b.id=?"
-        )
-        rows = self._run(lambda db: db.execute(sql, (id_,)).fetchall())
         return [
-            Location(ObjectId(pack), kind, PackEntry(BlobId(blob), *numbers))
-            for pack, kind, blob, *numbers in rows
+            Location(pack.id, pack.kind, pack.size_bytes, pack.entry(number - first))
+            for number, first, pack in self._places(id_)
         ]
 
-    def packs(self) -> list[PackSummary]:
-        """Return all packs, without their entries (`entries_of`)."""
-        sql = "select id, kind, size, keys from packs group by id order by id"
-        rows = self._run(lambda db: db.execute(sql).fetchall())
-        return [PackSummary(ObjectId(id_), kind, size, keys, ()) for id_, kind, size, keys in rows]
+    def numbers_of(self, id_: BlobId) -> list[int]:
+        """Return the numbers of a blob, one for each of its places."""
+        return [number for number, _, _ in self._places(id_)]
+
+    def number_limit(self) -> int:
+        """Return a number that is larger than that of any blob."""
+        return self._file.run(self._number_limit)
+
+    def _number_limit(self, db: sqlite3.Connection) -> int:
+        # Kept apart: a number must not come to mean another blob when the last index is dropped.
+        row = db.execute("select value, mac from limits").fetchone()
+        if row is None:
+            return 0
+        number, mac = row
+        require(mac, lambda: self._mac.limit(number))
+        return int(number)
+
+    def _places(self, id_: BlobId) -> list[tuple[int, int, PackColumns]]:
+        def work(db: sqlite3.Connection) -> list[tuple[int, int, PackColumns]]:
+            try:
+                return self._look_up(db, id_)
+            except CacheDamaged:
+                # Or another process changed the file since the packs that are kept were read, or
+                # between two reads. Once more, on one view of the file.
+                self._forget_packs()
+                with view(db):
+                    return self._look_up(db, id_)
+
+        return self._file.run(work)
+
+    def _look_up(self, db: sqlite3.Connection, id_: BlobId) -> list[tuple[int, int, PackColumns]]:
+        key = _key_of(id_)
+        sql = (
+            "select number, (select max(first) from packs where first <= number) "
+            "from keys where key=?"
+        )
+        places = []
+        for number, first in db.execute(sql, (key,)).fetchall():
+            if not isinstance(number, int) or first is None:
+                raise CacheDamaged("a key that leads nowhere")
+            pack = self._pack(db, first)
+            if number - first >= pack.count:
+                raise CacheDamaged("a key that leads beyond a pack")
+            found = pack.id_at(number - first)
+            if found == id_:
+                places.append((number, first, pack))
+            elif _key_of(found) != key:
+                raise CacheDamaged("a key that leads to another blob")
+        return places
+
+    def _pack(self, db: sqlite3.Connection, first: int) -> PackColumns:
+        known = self._kept.get(first)
+        if known is not None:
+            self._kept.move_to_end(first)
+            return known
+        row = db.execute(_PACK_SQL + "where p.first=?", (first,)).fetchone()
+        if row is None:
+            raise CacheDamaged("a pack is gone")
+        pack = self._mac.verified_pack(row)
+        self._kept[first] = pack
+        self._kept_bytes += len(pack.entries)
+        while self._kept_bytes > _KEPT_BYTES and len(self._kept) > 1:
+            _, oldest = self._kept.popitem(last=False)
+            self._kept_bytes -= len(oldest.entries)
+        return pack
+
+    def _forget_packs(self) -> None:
+        self._kept.clear()
+        self._kept_bytes = 0
+
+    # Packs
+
+    def packs(self) -> Iterator[PackSummary]:
+        """Yield all packs by id, each once, without their entries (`entries_of`)."""
+        for pack in self._distinct_packs():
+            yield PackSummary(pack.id, pack.kind, pack.size_bytes, pack.key_count, ())
+
+    def _distinct_packs(self) -> Iterator[PackColumns]:
+        """Yield all packs by id, each once; a page of them is read at a time."""
+        self._check_counts()
+        last: bytes | None = b""
+        while last is not None:
+            page, last = self._page_of_packs(last)
+            yield from page
+
+    def _page_of_packs(self, after: bytes) -> tuple[list[PackColumns], bytes | None]:
+        def work(db: sqlite3.Connection) -> tuple[list[PackColumns], bytes | None]:
+            sql = _PACK_SQL + "where p.id > ? order by p.id, p.first"
+            page: list[PackColumns] = []
+            size = 0
+            for row in db.execute(sql, (after,)):
+                pack = self._mac.verified_pack(row)
+                if page and page[-1].id == pack.id:
+                    continue
+                if len(page) == _PAGE_PACKS or size > _KEPT_BYTES:
+                    return page, page[-1].id
+                page.append(pack)
+                size += len(pack.entries)
+            return page, None
+
+        return self._file.run(work)
+
+    def _check_counts(self) -> None:
+        def work(db: sqlite3.Connection) -> None:
+            here, told = db.execute(
+                "select (select count(*) from packs), (select coalesce(sum(packs), 0) from indexes)"
+            ).fetchone()
+            if here != told:
+                raise CacheDamaged("packs are missing")
+
+        self._file.run(work)
+
+    def pack(self, pack_id: ObjectId) -> PackSummary | None:
+        """Return one pack without its entries; None where no loaded index names it."""
+        pack = next(iter(self._packs_named(pack_id)), None)
+        if pack is None:
+            return None
+        return PackSummary(pack.id, pack.kind, pack.size_bytes, pack.key_count, ())
 
     def entries_of(self, pack_id: ObjectId) -> list[PackEntry]:
         """Return what the index says lies in a pack, by offset; once for each index naming it."""
-        sql = (
-            "select b.id, b.kind, b.compression, b.key, b.nonce, b.offset, b.stored, b.raw "
-            "from packs p join blobs b on b.pack_row=p.row where p.id=? order by b.offset"
+        entries = [e for pack in self._packs_named(pack_id) for e in pack.summary().entries]
+        return sorted(entries, key=lambda entry: entry.offset)
+
+    def _packs_named(self, pack_id: ObjectId) -> list[PackColumns]:
+        sql = _PACK_SQL + "where p.id=? order by p.first"
+        return self._file.run(
+            lambda db: [self._mac.verified_pack(row) for row in db.execute(sql, (pack_id,))]
         )
-        rows = self._run(lambda db: db.execute(sql, (pack_id,)).fetchall())
-        return [PackEntry(BlobId(blob), *numbers) for blob, *numbers in rows]
+
+    def contradictions(self) -> list[tuple[ObjectId, ObjectId]]:
+        """Return packs that index objects describe unlike each other, with one that does."""
+        sql = (
+            "select p.id, min(i.id) from packs p join indexes i on i.row=p.index_row "
+            "where p.id in (select id from packs group by id having count(*) > 1) group by p.id "
+            "having min(p.kind) <> max(p.kind) or min(p.size) <> max(p.size) "
+            "or min(p.keys) <> max(p.keys)"
+        )
+        rows = self._file.run(lambda db: db.execute(sql).fetchall())
+        return [(ObjectId(pack), ObjectId(index)) for pack, index in rows]
 
     def blob_totals(self) -> dict[int, tuple[int, int, int]]:
         """Return, per kind, how many distinct blobs there are, their stored and raw bytes."""
+        totals: dict[int, tuple[int, int, int]] = {}
+        for pack in self._distinct_packs():
+            for kind, amounts in pack.amounts():
+                _add(totals, kind, amounts)
+        for id_ in self._repeated_ids():
+            # Of a pack that several index objects name, the blobs were counted once.
+            places = {place.pack_id: place.entry for place in self.locate(id_)}
+            for entry in list(places.values())[1:]:
+                _add(totals, entry.kind, (-1, -entry.stored_length, -entry.raw_length))
+        return totals
+
+    def _repeated_ids(self) -> Iterator[BlobId]:
+        """Yield the ids of blobs that have several places, each once."""
         sql = (
-            "select kind, count(*), sum(stored), sum(raw) from "
-            "(select kind, max(stored) stored, max(raw) raw from blobs group by id, kind) "
-            "group by kind"
+            "select key, min(number) from keys where key >= ? "
+            "group by key having count(*) > 1 order by key limit ?"
         )
-        rows = self._run(lambda db: db.execute(sql).fetchall())
-        return {kind: (count, stored, raw) for kind, count, stored, raw in rows}
 
-    def get_metadata(self, id_: BlobId) -> bytes | None:
-        """Return a metadata blob's plaintext if it is here; the caller checks it."""
-        sql = "select plain from metadata where id=?"
-        row = self._run(lambda db: db.execute(sql, (id_,)).fetchone())
-        return row[0] if row is not None and isinstance(row[0], bytes) else None
+        def work(db: sqlite3.Connection, start: int) -> list[tuple[int, BlobId]]:
+            rows = db.execute(sql, (start, _PAGE_PACKS)).fetchall()
+            return [(key, self._id_of(db, number)) for key, number in rows]
 
-    def put_metadata(self, id_: BlobId, plain: bytes) -> None:
-        """Keep a metadata blob's plaintext."""
-        sql = "insert or replace into metadata values(?, ?)"
-        self._run(lambda db: db.execute(sql, (id_, plain)))
+        start = -_KEY_LIMIT
+        while start < _KEY_LIMIT:
+            page = self._file.run(partial(work, start=start))
+            yield from (id_ for _, id_ in page)
+            start = page[-1][0] + 1 if len(page) == _PAGE_PACKS else _KEY_LIMIT
+
+    def _id_of(self, db: sqlite3.Connection, number: int) -> BlobId:
+        sql = "select max(first) from packs where first <= ?"
+        (first,) = db.execute(sql, (number,)).fetchone()
+        if first is None:
+            raise CacheDamaged("a key that leads nowhere")
+        pack = self._pack(db, first)
+        if number - first >= pack.count:
+            raise CacheDamaged("a key that leads beyond a pack")
+        return pack.id_at(number - first)
+
+    # Metadata blobs
+
+    def get_metadata(self, id_: BlobId, kind: int) -> bytes | None:
+        """Return a metadata blob's plaintext if it is here, just as it was put."""
+        sql = "select mac, plain from metadata where id=? and kind=?"
+
+        def work(db: sqlite3.Connection) -> bytes | None:
+            row = db.execute(sql, (id_, kind)).fetchone()
+            if row is None:
+                return None
+            mac, plain = row
+            require(mac, lambda: self._mac.metadata(id_, kind, plain))
+            return bytes(plain)
+
+        return self._file.run(work)
+
+    def put_metadata(self, id_: BlobId, kind: int, plain: bytes) -> None:
+        """Keep the plaintext of a metadata blob, which the caller has opened and checked."""
+        sql = "insert or replace into metadata values(?,?,?,?)"
+        mac = self._mac.metadata(id_, kind, plain)
+        self._file.run(lambda db: db.execute(sql, (id_, kind, mac, plain)))
 
     def forget_metadata(self) -> None:
         """Forget the metadata blobs, so that they are read from the store again."""
-        self._run(lambda db: db.execute("delete from metadata"))
+        self._file.run(lambda db: db.execute("delete from metadata"))
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
-            self._db.close()
+        self._file.close()
 
 
-def _insert_pack(db: sqlite3.Connection, pack: PackSummary, index_row: int | None) -> None:
-    cursor = db.execute(
-        "insert into packs(id, kind, size, keys, index_row) values(?,?,?,?,?)",
-        (pack.id, pack.kind, pack.size_bytes, pack.key_count, index_row),
-    )
-    pack_row = cursor.lastrowid
-    db.executemany(
-        "insert into blobs values(?,?,?,?,?,?,?,?,?)",
-        (
-            (
-                e.id,
-                int(e.kind),
-                pack_row,
-                e.compression,
-                e.key,
-                e.nonce,
-                e.offset,
-                e.stored_length,
-                e.raw_length,
-            )
-            for e in pack.entries
-        ),
-    )
+def _key_of(id_: bytes) -> int:
+    # As `_keys_of`: in this machine's byte order, since the file never leaves it.
+    return int.from_bytes(id_[:_KEY_BYTES], sys.byteorder, signed=True)
+
+
+def _keys_of(first: int, pack: PackColumns) -> Iterable[tuple[int, int]]:
+    """Return key and number of every blob of a pack."""
+    words = memoryview(pack.entries)[: ID_BYTES * pack.count].cast("q")
+    return zip(words[:: ID_BYTES // _KEY_BYTES].tolist(), count(first), strict=False)
+
+
+def _add(totals: dict[int, tuple[int, int, int]], kind: int, amounts: tuple[int, int, int]) -> None:
+    blobs, stored, raw = totals.get(kind, (0, 0, 0))
+    totals[kind] = (blobs + amounts[0], stored + amounts[1], raw + amounts[2])
 
 
 def is_metadata(kind: int) -> bool:

@@ -1,22 +1,21 @@
 """Checking that a repository holds what its snapshots promise."""
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from snap.backends.base import ObjectNotFound, ShortRead
 from snap.errors import IntegrityError
 
-from .browse import walk_directory
 from .catalog import Problem, readable_snapshots
-from .content import extents_of
-from .extents import Content, UnknownLayout
-from .ids import BlobId, ObjectId, id_of_name, pack_name
+from .holdings import StoredPacks
+from .ids import ID_BYTES, ObjectId, pack_name
+from .live import LiveBlobs
 from .pack import PackSummary
 from .pack_check import Findings, PackCheck
 from .progress import Reporter
 from .repository import INDEX_PREFIX, KEY_PREFIX, SNAPSHOT_PREFIX, Repository, read_slot
-from .snapshot import FAILED, Snapshot
+from .snapshot import FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +61,16 @@ def run_check(
     # What this machine remembers must not hide what is damaged in the store.
     repository.cache.forget_metadata()
     _check_key_slots(repository, findings)
-    packs = _check_index(repository, findings)
-    present, unindexed = _check_presence(repository, packs, findings)
+    _check_index(repository, findings)
+    presence = _Presence(repository, findings)
     snapshots = _check_snapshots(repository, findings)
     reader = PackCheck(repository, findings)
-    chosen = _choose(present, read_fraction, chance or random.SystemRandom())
-    reporter.start("reading packs", sum(p.size_bytes for p in chosen))
-    for pack in chosen:
+    chosen = _choose(len(presence), read_fraction, chance or random.SystemRandom())
+    reporter.start("reading packs", sum(pack.size_bytes for pack in presence.take(chosen)))
+    for pack in presence.take(chosen):
         reader.check(pack)
         reporter.advance(pack.size_bytes, item=pack.id.hex()[:8])
-    for name in unindexed if read_fraction >= 1 else ():
+    for name in presence.unindexed if read_fraction >= 1 else ():
         reader.check_unindexed(name)
     reporter.finish()
     if chosen and repository.keys.private is None:
@@ -81,22 +80,19 @@ def run_check(
     return CheckReport(
         errors=findings.errors,
         hints=findings.hints,
-        packs=len(packs),
+        packs=presence.packs,
         blobs=sum(count for count, _, _ in repository.cache.blob_totals().values()),
         snapshots=snapshots,
         bytes_read=reader.bytes_read,
     )
 
 
-def _choose(
-    packs: Sequence[PackSummary], fraction: float, chance: random.Random
-) -> list[PackSummary]:
+def _choose(count: int, fraction: float, chance: random.Random) -> Sequence[int]:
     if fraction >= 1:
-        return list(packs)
-    if fraction <= 0 or not packs:
-        return []
-    count = max(1, round(len(packs) * fraction))
-    return chance.sample(list(packs), count)
+        return range(count)
+    if fraction <= 0 or not count:
+        return ()
+    return chance.sample(range(count), max(1, round(count * fraction)))
 
 
 def _check_key_slots(repository: Repository, findings: Findings) -> None:
@@ -107,93 +103,84 @@ def _check_key_slots(repository: Repository, findings: Findings) -> None:
             findings.add(name, error)
 
 
-def _check_index(repository: Repository, findings: Findings) -> list[PackSummary]:
-    """Read every index object afresh, whatever the cache says, and load the good ones."""
-    repository.cache.drop_indexes(repository.cache.index_ids())
-    seen: dict[ObjectId, PackSummary] = {}
-    for name in repository.names(INDEX_PREFIX):
+def _check_index(repository: Repository, findings: Findings) -> None:
+    """Read every index object afresh, and have the cache say what the good ones say."""
+    names = repository.names(INDEX_PREFIX)
+    gone = repository.cache.index_ids()
+    for name in names:
         try:
             packs = repository.read_index(name)
         except (IntegrityError, ObjectNotFound, ShortRead) as error:
             findings.add(name, error)
             continue
-        repository.cache.add_index(ObjectId(bytes.fromhex(name[-64:])), packs)
-        for pack in packs:
-            summary = replace(pack, entries=())
-            if seen.setdefault(pack.id, summary) != summary:
-                findings.add(name, f"describes pack {pack.id.hex()} unlike another index object")
-    return list(seen.values())
+        id_ = ObjectId(bytes.fromhex(name[-64:]))
+        gone.discard(id_)
+        if not repository.cache.holds_index(id_, packs):
+            repository.cache.drop_indexes([id_])
+            repository.cache.add_index(id_, packs)
+    # Also what only a damaged one says: it is lost to everybody else.
+    repository.cache.drop_indexes(gone)
+    repository.cache.check_keys()
+    for pack_id, index_id in repository.cache.contradictions():
+        name = f"{INDEX_PREFIX}{index_id.hex()}"
+        findings.add(name, f"describes pack {pack_id.hex()} unlike another index object")
 
 
-def _check_presence(
-    repository: Repository, packs: Sequence[PackSummary], findings: Findings
-) -> tuple[list[PackSummary], list[str]]:
-    """Compare the index with the store; return the packs that are there, and names in no index."""
-    stored: dict[str, int] = {}
-    for prefix in ("data/", "meta/"):
-        for stat in repository.backend.list(prefix):
-            if id_of_name(stat.name) is not None:
-                stored[stat.name] = stat.size_bytes
-    present = []
-    for pack in packs:
-        name = pack_name(pack.kind, pack.id)
-        size = stored.pop(name, None)
-        if size is None:
-            findings.add(name, "missing")
-            continue
-        present.append(pack)
-        if size != pack.size_bytes:
-            findings.add(name, f"{size} bytes long instead of {pack.size_bytes}")
-    if stored:
-        findings.hints.append(
-            f"{len(stored)} packs are in no index that can be read: left by an interrupted backup, "
-            "written by one that runs now, or an index object is lost; do not delete them"
-        )
-    return present, sorted(stored)
+class _Presence:
+    """Compares the index with the store.
+
+    Attributes:
+        packs: How many packs the index names.
+        unindexed: Names of packs in the store that no index object names.
+    """
+
+    def __init__(self, repository: Repository, findings: Findings) -> None:
+        self._cache = repository.cache
+        self.packs = 0
+        # Joined, 32 bytes each: there may be hundreds of thousands.
+        self._present = bytearray()
+        stored = StoredPacks(repository.backend)
+        for pack in repository.cache.packs():
+            self.packs += 1
+            size = stored.take(pack.kind, pack.id)
+            name = pack_name(pack.kind, pack.id)
+            if size is None:
+                findings.add(name, "missing")
+                continue
+            self._present += pack.id
+            if size != pack.size_bytes:
+                findings.add(name, f"{size} bytes long instead of {pack.size_bytes}")
+        self.unindexed = stored.names()
+        if self.unindexed:
+            findings.hints.append(
+                f"{len(self.unindexed)} packs are in no index that can be read: left by an "
+                "interrupted backup, written by one that runs now, or an index object is lost; "
+                "do not delete them"
+            )
+
+    def __len__(self) -> int:
+        """Return how many packs are there."""
+        return len(self._present) // ID_BYTES
+
+    def take(self, numbers: Sequence[int]) -> Iterator[PackSummary]:
+        """Yield some of the packs that are there."""
+        for number in numbers:
+            id_ = ObjectId(bytes(self._present[ID_BYTES * number : ID_BYTES * (number + 1)]))
+            pack = self._cache.pack(id_)
+            if pack is not None:
+                yield pack
 
 
 def _check_snapshots(repository: Repository, findings: Findings) -> int:
     snapshots, problems = readable_snapshots(repository)
     for problem in problems:
         findings.add(problem.object, problem.problem)
-    needs = _Needs(repository, findings)
+    live = LiveBlobs(repository, findings.blame)
     for snapshot in snapshots:
-        needs.check(snapshot)
-    return len(snapshots)
-
-
-class _Needs:
-    """Follows snapshots to the blobs that they need; a component seen before is not read again."""
-
-    def __init__(self, repository: Repository, findings: Findings) -> None:
-        self._repository = repository
-        self._findings = findings
-        self._seen: set[tuple[BlobId, ...]] = set()
-
-    def check(self, snapshot: Snapshot) -> None:
         name = f"{SNAPSHOT_PREFIX}{snapshot.id.hex()}"
         for component in snapshot.components:
-            if component.subtree is None:
-                if component.status != FAILED:
-                    self._findings.add(name, f"component {component.name} has no tree")
-            elif component.subtree not in self._seen:
-                self._seen.add(component.subtree)
-                where = f"snapshot {snapshot.short_id}:{component.name}"
-                self._check_tree(where, component.subtree)
-
-    def _check_tree(self, where: str, subtree: Sequence[BlobId]) -> None:
-        try:
-            for path, node in walk_directory(self._repository, subtree):
-                if node.content is not None:
-                    shown = b"/".join(path).decode("utf-8", "backslashreplace")
-                    self._check_file(f"{where}/{shown}", node.content)
-        except (IntegrityError, ShortRead, ObjectNotFound) as error:
-            self._findings.blame(where, error)
-
-    def _check_file(self, where: str, content: Content) -> None:
-        try:
-            for extent in extents_of(self._repository, content, where):
-                if extent.blob is not None and not self._repository.cache.has_blob(extent.blob):
-                    self._findings.add(where, f"needs blob {extent.blob.hex()}: in no index")
-        except (IntegrityError, UnknownLayout) as error:
-            self._findings.blame(where, error)
+            if component.subtree is not None:
+                live.follow(f"snapshot {snapshot.short_id}:{component.name}", component.subtree)
+            elif component.status != FAILED:
+                findings.add(name, f"component {component.name} has no tree")
+    return len(snapshots)

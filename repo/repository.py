@@ -27,10 +27,11 @@ from .config import (
     check_config,
     decode_config,
 )
-from .crypto import KEY_BYTES, DataPrivateKey, Keys
+from .crypto import KEY_BYTES, DataPrivateKey, Keys, derive
 from .envelope import open_object, seal_object
+from .holdings import Holdings
 from .ids import BlobId, Kind, ObjectId, id_of_name, object_id
-from .index import decode_index, encode_index
+from .index import PackColumns, join_columns, split_index
 from .keys import Capability, FullKeyRequired, KdfCost, KeySlot, SlotRequest, WrongPassword
 from .pack import PackSummary
 from .readme import README_TEXT
@@ -38,6 +39,9 @@ from .readme import README_TEXT
 KEY_PREFIX = "keys/"
 INDEX_PREFIX = "index/"
 SNAPSHOT_PREFIX = "snapshots/"
+_CACHE_REBUILT = "the local cache was damaged or outdated and is built anew"
+_LOAD_BLOBS = 500_000
+"""Blobs of index objects that go into the cache together: 52 bytes each in memory."""
 
 
 class Repository:
@@ -50,6 +54,7 @@ class Repository:
         slot: The key slot that opened it.
         cache: Blob locations, synchronised by `load_index`.
         blobs: Reads blobs by id.
+        holdings: Says which blobs the store really has.
         warnings: What the user should know, once.
     """
 
@@ -72,6 +77,8 @@ class Repository:
         self.warnings: list[str] = []
         self._index_warnings: set[str] = set()
         self.blobs = BlobReader(backend, keys, cache, self.load_readable_index)
+        self.holdings = Holdings(backend, cache, self._warn)
+        cache.set_reload(self._reload_cache)
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> "Repository":
@@ -168,6 +175,7 @@ class Repository:
         problems = []
         listed = {ObjectId(bytes.fromhex(name[-64:])): name for name in self.names(INDEX_PREFIX)}
         known = self.cache.index_ids()
+        waiting: list[tuple[ObjectId, list[PackColumns]]] = []
         for id_ in listed.keys() - known:
             try:
                 packs = self.read_index(listed[id_])
@@ -176,7 +184,12 @@ class Repository:
             except IntegrityError as error:
                 problems.append(error)
                 continue
-            self.cache.add_index(id_, packs)
+            waiting.append((id_, packs))
+            if sum(pack.count for _, packs in waiting for pack in packs) >= _LOAD_BLOBS:
+                self.cache.add_indexes(waiting)
+                waiting = []
+        self.cache.add_indexes(waiting)
+        self.holdings.forget()
         gone = known - listed.keys()
         if gone:
             self.cache.drop_indexes(gone)
@@ -185,21 +198,31 @@ class Repository:
         self._index_warnings.update(new)
         return problems
 
-    def read_index(self, name: str) -> list[PackSummary]:
+    def _warn(self, message: str) -> None:
+        self.warnings.append(message)
+
+    def _reload_cache(self) -> None:
+        if _CACHE_REBUILT not in self.warnings:
+            self._warn(_CACHE_REBUILT)
+        self.load_readable_index()
+
+    def read_index(self, name: str) -> list[PackColumns]:
         """Return what one index object says.
 
         Raises:
             IntegrityError: it is damaged.
         """
         try:
-            return decode_index(self.open_named(name, Kind.INDEX))
+            return split_index(self.open_named(name, Kind.INDEX))
         except DecodeError as error:
             raise IntegrityError(f"{name}: damaged: {error}") from error
 
     def store_index(self, packs: list[PackSummary]) -> ObjectId:
         """Store one index object that names ``packs``, and load it."""
-        id_ = self.put_object(INDEX_PREFIX, Kind.INDEX, encode_index(packs))
-        self.cache.add_index(id_, packs)
+        columns = [PackColumns.of(pack) for pack in packs]
+        id_ = self.put_object(INDEX_PREFIX, Kind.INDEX, join_columns(columns))
+        self.cache.add_index(id_, columns)
+        self.holdings.add(pack.id for pack in packs)
         return id_
 
     def load_blob(self, id_: BlobId, kind: Kind) -> bytes:
@@ -362,12 +385,16 @@ def open_repository(
     if cache_dir is None:
         scratch = tempfile.TemporaryDirectory(prefix="snap-cache-")
         cache_dir = Path(scratch.name)
-    cache = Cache(cache_dir / f"{config.instance_id.hex()}.sqlite", config.instance_id)
+    cache = Cache(
+        cache_dir / f"{config.instance_id.hex()}.sqlite",
+        config.instance_id,
+        derive("cache", keys.metadata_secret),
+    )
     repository = Repository(backend, config, keys, slot, cache=cache, clock=clock)
     repository.warnings += warnings
     repository._scratch = scratch
     if cache.rebuilt:
-        repository.warnings.append("the local cache was damaged or outdated and is built anew")
+        repository.warnings.append(_CACHE_REBUILT)
     return repository
 
 

@@ -73,15 +73,17 @@ def repository_statistics(repository: Repository) -> RepositoryStatistics:
     """Count from the index and the snapshots; no pack is read."""
     repository.load_index()
     snapshots, _ = readable_snapshots(repository)
-    packs = repository.cache.packs()
+    packs = in_data_packs = in_all_packs = 0
+    for pack in repository.cache.packs():
+        packs += 1
+        in_all_packs += pack.size_bytes
+        in_data_packs += pack.size_bytes if pack.kind == DATA_PACK else 0
     totals = repository.cache.blob_totals()
     data_blobs, data_stored, data_raw = totals.get(Kind.DATA, (0, 0, 0))
     processed = sum(s.statistics.bytes_processed for s in snapshots)
-    in_data_packs = sum(p.size_bytes for p in packs if p.kind == DATA_PACK)
-    in_all_packs = sum(p.size_bytes for p in packs)
     return RepositoryStatistics(
         snapshots=len(snapshots),
-        packs=len(packs),
+        packs=packs,
         data_blobs=data_blobs,
         metadata_blobs=sum(count for kind, (count, _, _) in totals.items() if kind != Kind.DATA),
         bytes_stored=in_all_packs,

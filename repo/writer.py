@@ -264,7 +264,7 @@ class BlobWriter:
         with self._lock:
             if id_ in self._claimed:
                 return False
-        if self._repository.cache.has_blob(id_):
+        if self._repository.holdings.has(id_):
             return False
         with self._lock:
             if id_ in self._claimed:

@@ -7,9 +7,11 @@ import pytest
 from snap.errors import SnapError
 from snap.repo.cache import Cache, is_metadata
 from snap.repo.ids import BlobId, Kind, ObjectId
+from snap.repo.index import PackColumns
 from snap.repo.pack import PackEntry, PackSummary
 
 INSTANCE = b"i" * 16
+KEY = b"k" * 32
 INDEX = ObjectId(b"x" * 32)
 
 
@@ -17,11 +19,11 @@ def blob(n: int) -> BlobId:
     return BlobId(bytes([n]) * 32)
 
 
-def pack(n: int, *blobs: int) -> PackSummary:
+def pack(n: int, *blobs: int) -> PackColumns:
     entries = tuple(
         PackEntry(blob(b), Kind.DATA, 1, 0, i, 100 * i, 90, 200) for i, b in enumerate(blobs)
     )
-    return PackSummary(ObjectId(bytes([n]) * 32), 1, 1000, 1, entries)
+    return PackColumns.of(PackSummary(ObjectId(bytes([n]) * 32), 1, 1000, 1, entries))
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_blobs_of_a_loaded_index_are_found_and_forgotten_with_it(path: Path) -> None:
-    cache = Cache(path, INSTANCE)
+    cache = Cache(path, INSTANCE, KEY)
     cache.add_index(INDEX, [pack(1, 10, 11), pack(2, 10)])
     cache.add_index(INDEX, [pack(3, 12)])
     assert cache.index_ids() == {INDEX}
@@ -42,21 +44,21 @@ def test_blobs_of_a_loaded_index_are_found_and_forgotten_with_it(path: Path) -> 
     assert [p.id[0] for p in cache.packs()] == [1, 2]
     cache.drop_indexes([INDEX])
     assert not cache.has_blob(blob(10))
-    assert cache.packs() == []
+    assert list(cache.packs()) == []
     cache.close()
 
 
 def test_what_was_loaded_is_there_after_opening_again(path: Path) -> None:
-    first = Cache(path, INSTANCE)
+    first = Cache(path, INSTANCE, KEY)
     first.add_index(INDEX, [pack(1, 10)])
-    first.put_metadata(blob(5), b"tree")
+    first.put_metadata(blob(5), Kind.TREE, b"tree")
     first.close()
-    second = Cache(path, INSTANCE)
+    second = Cache(path, INSTANCE, KEY)
     assert second.has_blob(blob(10))
-    assert second.get_metadata(blob(5)) == b"tree"
+    assert second.get_metadata(blob(5), Kind.TREE) == b"tree"
     assert not second.rebuilt
     second.forget_metadata()
-    assert second.get_metadata(blob(5)) is None
+    assert second.get_metadata(blob(5), Kind.TREE) is None
     second.close()
 
 
@@ -64,7 +66,7 @@ def test_what_was_loaded_is_there_after_opening_again(path: Path) -> None:
     "damage", ["garbage", "truncated", "other version", "other instance", "no tables"]
 )
 def test_a_cache_that_is_damaged_or_not_ours_is_begun_anew(path: Path, damage: str) -> None:
-    cache = Cache(path, INSTANCE)
+    cache = Cache(path, INSTANCE, KEY)
     cache.add_index(INDEX, [pack(n, *range(n, n + 50)) for n in range(100)])
     cache.close()
     instance = INSTANCE
@@ -80,7 +82,7 @@ def test_a_cache_that_is_damaged_or_not_ours_is_begun_anew(path: Path, damage: s
                 "pragma user_version=99" if damage == "other version" else "drop table facts"
             )
         db.close()
-    anew = Cache(path, instance)
+    anew = Cache(path, instance, KEY)
     assert anew.rebuilt
     assert anew.index_ids() == set()
     anew.add_index(INDEX, [pack(1, 10)])
@@ -89,10 +91,10 @@ def test_a_cache_that_is_damaged_or_not_ours_is_begun_anew(path: Path, damage: s
 
 
 def test_damage_that_shows_only_later_also_begins_anew(path: Path) -> None:
-    cache = Cache(path, INSTANCE)
+    cache = Cache(path, INSTANCE, KEY)
     cache.add_index(INDEX, [pack(1, 10)])
     with sqlite3.connect(path) as db:
-        db.execute("drop table blobs")
+        db.execute("drop table keys")
     db.close()
     assert not cache.has_blob(blob(10))
     assert cache.rebuilt
@@ -102,7 +104,7 @@ def test_damage_that_shows_only_later_also_begins_anew(path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(SnapError, match="cache") as caught:
-        Cache(tmp_path / "file" / "cache.sqlite", INSTANCE)
+        Cache(tmp_path / "file" / "cache.sqlite", INSTANCE, KEY)
     assert "--no-cache" in caught.value.hint
 
 
@@ -124,7 +126,7 @@ def test_many_may_open_a_new_cache_at_once(tmp_path: Path) -> None:
         ) -> None:
             try:
                 start.wait()
-                cache = Cache(path, INSTANCE)
+                cache = Cache(path, INSTANCE, KEY)
                 cache.add_index(INDEX, [pack(1, 10)])
                 assert cache.has_blob(blob(10))
                 cache.close()

@@ -22,7 +22,7 @@ def test_whole_packs_are_read_and_counted(repository: Repository) -> None:
     back_up(repository, DictSource({b"a": b"x" * 5000}))
     findings = Findings()
     check = PackCheck(repository, findings)
-    packs = repository.cache.packs()
+    packs = list(repository.cache.packs())
     for pack in packs:
         check.check(pack)
     assert findings.errors == []

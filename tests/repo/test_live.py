@@ -1,0 +1,96 @@
+import random
+
+import pytest
+
+from snap.backends.memory import MemoryBackend
+from snap.errors import SnapError
+from snap.repo.ids import BlobId, Kind
+from snap.repo.live import LiveBlobs, LiveSet
+from snap.repo.repository import Repository
+
+from .conftest import Opener, back_up
+from .dictsource import DictSource
+
+NOISE = random.Random(42).randbytes(200_000)
+MANY = {b"d%03d/f%02d" % (n % 50, n): b"%d" % n for n in range(300)}
+
+
+class Following:
+    def __init__(self, repository: Repository) -> None:
+        self.reports: list[tuple[str, str]] = []
+        self.live = LiveBlobs(repository, self.report)
+
+    def report(self, where: str, error: SnapError) -> None:
+        self.reports.append((where, str(error)))
+
+
+def test_a_blob_is_new_once_and_unknown_where_no_index_has_it(repository: Repository) -> None:
+    back_up(repository, DictSource({b"a": NOISE}))
+    live = LiveSet(repository.cache)
+    ids = [e.id for p in repository.cache.packs() for e in repository.cache.entries_of(p.id)]
+    assert [live.mark(id_) for id_ in ids] == [True] * len(ids)
+    assert [live.mark(id_) for id_ in ids] == [False] * len(ids)
+    assert live.mark(BlobId(b"?" * 32)) is None
+
+
+def test_when_blobs_are_numbered_anew_all_are_new_again(repository: Repository) -> None:
+    back_up(repository, DictSource({b"a": b"one", b"b": b"two"}))
+    one, two = (repository.keys.blob_id(Kind.DATA, plain) for plain in (b"one", b"two"))
+    live = LiveSet(repository.cache)
+    assert live.mark(one)
+    repository.cache.clear()
+    repository.load_index()
+    assert live.mark(two)
+    assert live.mark(one)
+
+
+def test_all_that_a_snapshot_needs_is_marked_and_no_tree_is_read_twice(
+    repository: Repository, backend: MemoryBackend
+) -> None:
+    first = back_up(repository, DictSource({**MANY, b"z": NOISE}))
+    second = back_up(repository, DictSource({**MANY, b"z": NOISE, b"zz": b"new"}))
+    following = Following(repository)
+    for snapshot in (first, second):
+        following.live.follow("here", snapshot.components[0].subtree or ())
+    assert following.reports == []
+    marked = following.live._live
+    ids = [e.id for p in repository.cache.packs() for e in repository.cache.entries_of(p.id)]
+    assert {marked.mark(id_) for id_ in ids} == {False}
+    # What was followed is not even asked for again.
+    repository.cache.forget_metadata()
+    for stat in list(backend.list("meta/")):
+        backend.delete(stat.name)
+    following.live.follow("here", second.components[0].subtree or ())
+    assert following.reports == []
+
+
+@pytest.mark.parametrize("kind", [Kind.DATA, Kind.TREE, Kind.EXTENTS])
+def test_what_is_in_no_index_is_reported_with_where_it_is_needed(
+    repository: Repository, open_again: Opener, backend: MemoryBackend, kind: Kind
+) -> None:
+    snapshot = back_up(repository, DictSource({b"d/a": NOISE, b"z": b"fine"}))
+    from dataclasses import replace
+
+    lost = None
+    for name in repository.names("index/"):
+        packs = [pack.summary() for pack in repository.read_index(name)]
+        backend.delete(name)
+        for number, pack in enumerate(packs):
+            found = [e for e in pack.entries if e.kind == kind and lost is None]
+            if kind is Kind.TREE:
+                root = (snapshot.components[0].subtree or ())[0]
+                found = [e for e in found if e.id != root]
+            if found:
+                lost = found[0].id
+                packs[number] = replace(
+                    pack, entries=tuple(e for e in pack.entries if e.id != lost)
+                )
+        repository.store_index(packs)
+    assert lost is not None
+    fresh = open_again()
+    fresh.load_index()
+    following = Following(fresh)
+    following.live.follow("here", snapshot.components[0].subtree or ())
+    ((where, problem),) = following.reports
+    assert where.startswith("here/d")
+    assert lost.hex() in problem
