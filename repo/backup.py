@@ -117,7 +117,7 @@ class _Run:
             ),
         )
         self._comparer = Comparer(repository.keys, max(2, os.cpu_count() or 2))
-        self._reuse = Reuse(repository, repository.cache.has_blob, options.clean_below)
+        self._reuse = Reuse(repository, repository.holdings.has, options.clean_below)
         self._files = FileWriter(repository, self._writer, self._reuse, self._comparer)
         self._previous: PreviousTree | None = None
         self._previous_started_ns = 0

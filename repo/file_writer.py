@@ -191,14 +191,14 @@ class FileWriter:
 
         seekable_reader = seekable(reader)
         if seekable_reader is not None and not hint:
-            plain = self._read_short(seekable_reader, previous)
+            plain = self._read_short(seekable_reader)
             if plain is not None:
                 consumed(len(plain))
                 # It is found again as a whole, and needs no companion.
                 return ContentInBlob(self._writer.submit(Kind.DATA, plain), tally)
         window = Window(reader, consumed)
         head = bytes(window.look(HEAD_BYTES)[:HEAD_BYTES])
-        paging = choose_paging(head, hint=hint, parameters=self._parameters, previous=previous)
+        paging = choose_paging(head, hint, self._parameters)
         if previous is not None and window.seekable is None:
             # What passes by cannot be read again to be stored anew: that is decided beforehand.
             retire(previous, self._reuse)
@@ -260,10 +260,10 @@ class FileWriter:
             self._cutters[chunk_bytes] = cutter
         return cutter
 
-    def _read_short(self, reader: SeekableReader, previous: Content | None) -> bytes | None:
+    def _read_short(self, reader: SeekableReader) -> bytes | None:
         """Return a short file whole, None for one that is long, has holes, or is cut into pages."""
         size = reader.size_bytes
-        if size > self._parameters.blob_min_bytes or (previous is not None and previous.paging):
+        if size > self._parameters.blob_min_bytes:
             return None
         if not reader.hole():
             plain = reader.read(size)

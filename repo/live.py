@@ -14,6 +14,7 @@ from .browse import Place
 from .cache import Cache
 from .codec import DecodeError
 from .content import extents_of
+from .digests import STREAM_UNIT
 from .extents import Content, UnknownLayout
 from .ids import BlobId, Kind
 from .repository import Repository
@@ -122,11 +123,19 @@ class LiveBlobs:
             if self._live.mark(list_[0]) is not False:
                 self._follow_extents(where, replace(content, lists=(list_,)))
 
+    def _follow_blob(self, where: str, blob: BlobId, content: Content) -> None:
+        is_new = self._live.mark(blob)
+        if is_new is None:
+            self._report(where, IntegrityError(f"needs blob {blob.hex()}: in no index"))
+        elif is_new:
+            # Its companion belongs to it; not every blob has one, and none is missed.
+            unit = content.paging.page_bytes if content.paging is not None else STREAM_UNIT
+            self._live.mark(self._repository.keys.digests_id(blob, unit))
+
     def _follow_extents(self, where: str, content: Content) -> None:
         try:
             for extent in extents_of(self._repository, content, where):
-                if extent.blob is not None and self._live.mark(extent.blob) is None:
-                    missing = IntegrityError(f"needs blob {extent.blob.hex()}: in no index")
-                    self._report(where, missing)
+                if extent.blob is not None:
+                    self._follow_blob(where, extent.blob, content)
         except _DAMAGE as error:
             self._report(where, error)

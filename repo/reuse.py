@@ -84,8 +84,11 @@ class Reuse:
             self._companions.move_to_end(id_)
             return self._companions[id_]
         try:
-            found = decode_digests(self._repository.load_blob(id_, Kind.DIGESTS))
+            found: Digests | None = decode_digests(self._repository.load_blob(id_, Kind.DIGESTS))
         except (IntegrityError, BackendError, DecodeError):
+            found = None
+        if found is not None and found.offsets[-1] != self._blob_bytes(blob):
+            # Not this blob's chunks, whoever wrote them.
             found = None
         self._companions[id_] = found
         while len(self._companions) > _KEPT_COMPANIONS:
@@ -94,5 +97,8 @@ class Reuse:
 
     def is_sparse(self, blob: BlobId, used_bytes: int) -> bool:
         """Return whether so little of a data blob is used that it is given up."""
+        return used_bytes < self._clean_below * self._blob_bytes(blob)
+
+    def _blob_bytes(self, blob: BlobId) -> int:
         places = self._repository.cache.locate(blob)
-        return bool(places) and used_bytes < self._clean_below * places[0].entry.raw_length
+        return places[0].entry.raw_length if places else 0

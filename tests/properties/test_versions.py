@@ -20,8 +20,10 @@ from tests.repo.conftest import PASSPHRASE, SMALL, back_up
 from tests.repo.dictsource import BytesReader, DictSource, FileBytesReader, Item
 from tests.repo.memorytarget import MemoryTarget
 
-# By its name: text is cut into chunks, noise into pages; what is piped cannot be read twice.
-NAMES = [b"noise", b"pipe/noise", b"pipe/text\xff", b"text", b"z/text"]
+# By its name: a database is cut into pages, all else into chunks; what is piped cannot be read
+# twice.
+NAMES = [b"database", b"noise", b"pipe/database", b"pipe/text\xff", b"text", b"z/text"]
+HEAD = b"SQLite format 3\0" + (512).to_bytes(2, "big")
 Edit = tuple[str, int, int, int]
 
 edits = st.tuples(
@@ -110,7 +112,9 @@ def test_every_version_of_every_file_restores_equal(
     _, recovery = create_repository(
         backend, PASSPHRASE, label="", cost=MINIMUM_COST, parameters=SMALL
     )
-    files = {name: content(name, 30_000, 1) for name in NAMES[:4]}
+    files = {name: content(name, 30_000, 1) for name in NAMES[:5]}
+    for name in (NAMES[0], NAMES[2]):
+        files[name] = HEAD + files[name]
     kept: list[dict[bytes, bytes]] = []
     with tempfile.TemporaryDirectory() as folder:
         cache = None if caches == "empty" else Path(folder)

@@ -26,7 +26,7 @@ def bench(repository: Repository) -> Bench:
 
 def stored(bench: Bench) -> tuple[Content, Reuse]:
     content = bench.store(FileBytesReader(DATA), hint=PAGE)
-    return content, Reuse(bench.repository, bench.repository.cache.has_blob)
+    return content, Reuse(bench.repository, bench.repository.holdings.has)
 
 
 def cleaned(bench: Bench, reuse: Reuse, pages: list[Extent], file: bytes) -> list[Extent]:

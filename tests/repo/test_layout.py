@@ -10,11 +10,10 @@ NOISE = random.Random(1).randbytes(4096)
 TEXT = ("Grüße, " * 700).encode()[:4096]
 DEFAULT = Parameters()
 STREAM = Content("stream", 5 << 20, (), chunk_bytes=8192)
-PAGES = Content("pages", 5, (), paging=Paging(8192, 1 << 20))
 
 
-def paging(head: bytes, hint: int = 0, previous: Content | None = None) -> Paging | None:
-    return choose_paging(head, hint=hint, parameters=DEFAULT, previous=previous)
+def paging(head: bytes, hint: int = 0) -> Paging | None:
+    return choose_paging(head, hint, DEFAULT)
 
 
 def database(page_bytes: int) -> bytes:
@@ -23,7 +22,7 @@ def database(page_bytes: int) -> bytes:
 
 @pytest.mark.parametrize("size", [512, 4096, 32_768])
 def test_a_database_is_cut_into_its_own_pages(size: int) -> None:
-    assert paging(database(size), previous=STREAM) == Paging(size, 1 << 20)
+    assert paging(database(size)) == Paging(size, 1 << 20)
 
 
 def test_sqlite_writes_1_for_65536_and_nothing_impossible_is_believed() -> None:
@@ -36,23 +35,10 @@ def test_a_source_may_know_the_page_size() -> None:
     assert paging(TEXT, hint=8192) == Paging(8192, 1 << 20)
 
 
-def test_what_is_neither_text_nor_an_archive_is_cut_into_pages() -> None:
-    assert paging(NOISE) == Paging(4096, 1 << 20)
+def test_all_else_is_cut_by_content() -> None:
+    assert paging(NOISE) is None
     assert paging(TEXT) is None
-    assert paging(b"PK\x03\x04" + NOISE[4:]) is None
-    assert paging(b"\x1f\x8b" + NOISE[2:]) is None
-    assert paging(b"name".ljust(257, b"\0") + b"ustar\0" + bytes(3833)) is None
-    assert paging(NOISE[:1000]) is None
-
-
-def test_text_may_end_inside_of_a_character() -> None:
-    assert paging(("€" * 1400).encode()[:4096]) is None
-    assert paging(("€" * 1400).encode()[:4000] + b"\xff" * 96) is not None
-
-
-def test_a_file_stays_as_it_was_cut_before() -> None:
-    assert paging(NOISE, previous=STREAM) is None
-    assert paging(TEXT, previous=PAGES) == PAGES.paging
+    assert paging(b"") is None
 
 
 def test_chunks_grow_with_the_file_and_stay_until_they_are_far_from_right() -> None:

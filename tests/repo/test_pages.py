@@ -11,10 +11,10 @@ from snap.repo.repository import Repository
 from snap.repo.reuse import Reuse
 
 from .dictsource import FileBytesReader
-from .test_file_writer import Bench
+from .test_file_writer import HEAD, Bench
 
 PAGE, REGION = 1024, 4096
-DATA = random.Random(10).randbytes(70 * REGION + 500)
+DATA = HEAD + random.Random(10).randbytes(70 * REGION + 500 - len(HEAD))
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_regions_come_back_with_their_extents_across_lists(bench: Bench) -> None
     content = bench.store(FileBytesReader(DATA))
     assert content.paging is not None
     assert content.lists
-    reuse = Reuse(bench.repository, bench.repository.cache.has_blob)
+    reuse = Reuse(bench.repository, bench.repository.holdings.has)
     regions = list(old_regions(reuse, content, content.paging))
     assert [r.length for r in regions if r is not None] == [REGION] * 70 + [500]
     for number, region in enumerate(regions):
@@ -59,14 +59,13 @@ def test_a_file_that_grew_stores_what_it_grew_by(bench: Bench, more: int) -> Non
 
 
 def test_index_pages_of_a_database_go_to_blobs_of_their_own(bench: Bench) -> None:
-    head = b"SQLite format 3\0" + PAGE.to_bytes(2, "big")
     chance = random.Random(12)
 
     def database(version: int) -> bytes:
         pages = [bytearray(chance.randbytes(PAGE)) for _ in range(64)]
         for number, page in enumerate(pages):
             page[0] = 10 if number % 8 == version else 13
-        pages[0][: len(head)] = head
+        pages[0][: len(HEAD)] = HEAD
         return b"".join(pages)
 
     first = bench.store(FileBytesReader(database(1)))

