@@ -58,10 +58,21 @@ class _Outcome:
 @click.argument("snapshot", metavar="SNAP[:COMPONENT[/PATH]]")
 @click.option("--target", metavar="DIR", required=True, help="Write into this folder.")
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="Read all files again from the disk and compare, before anything is replaced.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be written, write nothing.")
 @click.pass_obj
 def command(
-    settings: Settings, *, snapshot: str, target: str, overwrite: bool, dry_run: bool
+    settings: Settings,
+    *,
+    snapshot: str,
+    target: str,
+    overwrite: bool,
+    verify: bool,
+    dry_run: bool,
 ) -> int:
     """Write a snapshot, or a part of it, into a folder and prove that it is whole.
 
@@ -80,7 +91,7 @@ def command(
             return _print_plan(chosen, parts, root, settings)
         repository.require_full("restore")
         _make_folder(root)
-        run = _Run(repository, chosen, settings, overwrite=overwrite)
+        run = _Run(repository, chosen, settings, overwrite=overwrite, verify=verify)
         with open_reporter(settings, "restoring") as reporter:
             outcomes = [run.restore(c, path, root / c.name, reporter) for c in components]
     _print_result(chosen, outcomes, root, settings)
@@ -108,12 +119,19 @@ class _Run:
     """Restores one component after the other; one that fails does not stop the others."""
 
     def __init__(
-        self, repository: Repository, snapshot: Snapshot, settings: Settings, *, overwrite: bool
+        self,
+        repository: Repository,
+        snapshot: Snapshot,
+        settings: Settings,
+        *,
+        overwrite: bool,
+        verify: bool,
     ) -> None:
         self._repository = repository
         self._snapshot = snapshot
         self._settings = settings
         self._overwrite = overwrite
+        self._verify = verify
 
     def restore(
         self, component: Component, path: Place, folder: Path, reporter: ShownReporter
@@ -139,7 +157,7 @@ class _Run:
                 self._snapshot,
                 component.name,
                 path,
-                FolderTarget(outcome.target, overwrite=self._overwrite),
+                FolderTarget(outcome.target, overwrite=self._overwrite, read_back=self._verify),
                 reporter=reporter,
             )
         finally:

@@ -120,12 +120,36 @@ class BlobReader:
         entry = location.entry
         name = pack_name(location.pack_kind, location.pack_id)
         try:
+            stored = self._backend.get(name, entry.offset, entry.stored_length)
+        except ObjectNotFound as error:
+            raise IntegrityError(f"{name}: missing: blob {entry.id.hex()} was in it") from error
+        except ShortRead as error:
+            raise IntegrityError(f"{name}: damaged: blob {entry.id.hex()}: {error}") from error
+        return self.open_at(location, kind, stored)
+
+    def read_range(self, location: Location, offset: int, length: int) -> bytes:
+        """Return stored bytes of the pack in which a blob lies; others may lie beside it.
+
+        Raises:
+            BackendError: the store failed, or the pack is missing or too short.
+        """
+        return self._backend.get(pack_name(location.pack_kind, location.pack_id), offset, length)
+
+    def open_at(self, location: Location, kind: Kind, stored: bytes | memoryview) -> bytes:
+        """Return the plaintext of a blob of which the stored form is at hand.
+
+        Raises:
+            IntegrityError: this is not the blob.
+            BackendError: the store failed: the pack's header is read once.
+        """
+        entry = location.entry
+        name = pack_name(location.pack_kind, location.pack_id)
+        try:
             if entry.kind != kind:
                 raise DecodeError(
                     f"a {Kind(entry.kind).name.lower()} blob, not {kind.name.lower()}"
                 )
             pack_key = self._pack_key(location.pack_id, location.pack_kind, entry.key)
-            stored = self._backend.get(name, entry.offset, entry.stored_length)
             return open_blob(self._keys, pack_key, entry, stored)
         except ObjectNotFound as error:
             raise IntegrityError(f"{name}: missing: blob {entry.id.hex()} was in it") from error

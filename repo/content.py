@@ -3,9 +3,7 @@
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Generic, TypeVar
 
 from snap.errors import IntegrityError
 
@@ -15,10 +13,10 @@ from .extents import Content, Extent, ExtentTable, decode_table, require_layout
 from .ids import BlobId, Kind
 from .repository import Repository
 
-_WINDOW_BYTES = 32 << 20
-_WINDOW_ITEMS = 512
-_SHARED_BLOBS = 4
-_T = TypeVar("_T")
+_KEPT_BYTES = 32 << 20
+_KEPT_AT_LEAST = 2
+_AHEAD_BYTES = 16 << 20
+_AHEAD_ITEMS = 4096
 
 
 def extents_of(repository: Repository, content: Content, where: str) -> Iterator[Extent]:
@@ -49,45 +47,19 @@ def load_table(repository: Repository, content: Content, id_: BlobId, length: in
         raise IntegrityError(f"extents blob {id_.hex()}: {error}") from error
 
 
-@dataclass(frozen=True, slots=True)
-class FetchedExtent:
-    """An extent with the blob that holds it; ``blob`` is None for a hole."""
+class OrderedReader:
+    """Reads extents in order; blobs are fetched ahead in threads, and kept for a while.
 
-    extent: Extent
-    blob: Future[bytes] | None
-
-    def bytes(self) -> memoryview:
-        """Return the extent's bytes, waiting for them.
-
-        Raises:
-            IntegrityError: the blob is missing, damaged or too short.
-        """
-        if self.blob is None:
-            raise ValueError("a hole has no bytes")
-        plain = self.blob.result()
-        end = self.extent.offset + self.extent.length
-        if end > len(plain):
-            raise IntegrityError("an extent reaches beyond its blob")
-        return memoryview(plain)[self.extent.offset : end]
-
-
-class Prefetcher(Generic[_T]):
-    """Runs ahead over a stream of marks and extents, fetching blobs in threads.
-
-    The stream holds marks (whatever the caller wants back, in order) and extents; what is fetched
-    and not yet taken stays under 32 MiB and 512 items.
+    Plaintext of at most 32 MiB is kept, 16 MiB of it fetched ahead, and at least two blobs.
     """
 
-    def __init__(self, repository: Repository, stream: Iterable[_T | Extent], workers: int) -> None:
+    def __init__(self, repository: Repository, workers: int) -> None:
         self._repository = repository
-        self._stream = iter(stream)
         self._pool = ThreadPoolExecutor(workers, "snap-fetch")
-        self._ahead: deque[_T | FetchedExtent] = deque()
-        self._ahead_bytes = 0
-        self._shared: OrderedDict[BlobId, Future[bytes]] = OrderedDict()
-        self._ended = False
+        self._kept: OrderedDict[BlobId, tuple[Future[bytes], int]] = OrderedDict()
+        self._kept_bytes = 0
 
-    def __enter__(self) -> "Prefetcher[_T]":
+    def __enter__(self) -> "OrderedReader":
         return self
 
     def __exit__(
@@ -98,38 +70,49 @@ class Prefetcher(Generic[_T]):
     ) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def __iter__(self) -> Iterator[_T | FetchedExtent]:
+    def read(self, extents: Iterable[Extent]) -> Iterator[memoryview | int]:
+        """Yield the bytes of each extent; for a hole its length.
+
+        Raises:
+            IntegrityError: a blob is missing, damaged or too short.
+        """
+        rest = iter(extents)
+        ahead: deque[tuple[Extent, Future[bytes] | None, int]] = deque()
+        ahead_bytes = 0
         while True:
-            self._fill()
-            if not self._ahead:
+            while len(ahead) < _AHEAD_ITEMS and (ahead_bytes < _AHEAD_BYTES or not ahead):
+                extent = next(rest, None)
+                if extent is None:
+                    break
+                future, new_bytes = self._start(extent.blob)
+                ahead.append((extent, future, new_bytes))
+                ahead_bytes += new_bytes
+            if not ahead:
                 return
-            item = self._ahead.popleft()
-            if isinstance(item, FetchedExtent) and item.blob is not None:
-                self._ahead_bytes -= item.extent.length
-            yield item
+            extent, future, new_bytes = ahead.popleft()
+            ahead_bytes -= new_bytes
+            yield extent.length if future is None else _slice(future.result(), extent)
 
-    def _fill(self) -> None:
-        while (
-            not self._ended
-            and len(self._ahead) < _WINDOW_ITEMS
-            and (self._ahead_bytes < _WINDOW_BYTES or not self._ahead)
-        ):
-            item = next(self._stream, None)
-            if item is None:
-                self._ended = True
-            elif isinstance(item, Extent):
-                self._ahead.append(self._start(item))
-            else:
-                self._ahead.append(item)
+    def _start(self, id_: BlobId | None) -> tuple[Future[bytes] | None, int]:
+        """Return the blob that is kept, or begin to fetch it; and how much more that takes."""
+        if id_ is None:
+            return None, 0
+        if id_ in self._kept:
+            self._kept.move_to_end(id_)
+            return self._kept[id_][0], 0
+        places = self._repository.cache.locate(id_)
+        size = places[0].entry.raw_length if places else 0
+        future = self._pool.submit(self._repository.load_blob, id_, Kind.DATA)
+        self._kept[id_] = future, size
+        self._kept_bytes += size
+        while self._kept_bytes > _KEPT_BYTES and len(self._kept) > _KEPT_AT_LEAST:
+            _, (_, gone_bytes) = self._kept.popitem(last=False)
+            self._kept_bytes -= gone_bytes
+        return future, size
 
-    def _start(self, extent: Extent) -> FetchedExtent:
-        if extent.blob is None:
-            return FetchedExtent(extent, None)
-        self._ahead_bytes += extent.length
-        future = self._shared.get(extent.blob)
-        if future is None:
-            future = self._pool.submit(self._repository.load_blob, extent.blob, Kind.DATA)
-            self._shared[extent.blob] = future
-            if len(self._shared) > _SHARED_BLOBS:
-                self._shared.popitem(last=False)
-        return FetchedExtent(extent, future)
+
+def _slice(plain: bytes, extent: Extent) -> memoryview:
+    end = extent.offset + extent.length
+    if end > len(plain):
+        raise IntegrityError("an extent reaches beyond its blob")
+    return memoryview(plain)[extent.offset : end]

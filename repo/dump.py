@@ -5,13 +5,15 @@ from collections.abc import Iterator
 from snap.errors import IntegrityError
 
 from .browse import PathNotFound, Place, find_node, read_directory, require_tree
-from .content import FetchedExtent, Prefetcher, extents_of
+from .content import OrderedReader, extents_of
 from .extents import Content
 from .repository import Repository
 from .snapshot import Snapshot
 from .source import NodeType
 
 _FETCHERS = 4
+_JOINED_BYTES = 256 << 10
+"""Neighbours below this are yielded together, so that pages do not become a write each."""
 _ZEROS = bytes(1 << 20)
 
 
@@ -50,18 +52,29 @@ def _only_file(repository: Repository, snapshot: Snapshot, component: str) -> Pl
 
 
 def _stream(repository: Repository, content: Content, where: str) -> Iterator[bytes | memoryview]:
-    stream = extents_of(repository, content, where)
-    with Prefetcher[None](repository, stream, _FETCHERS) as items:
-        for item in items:
-            if not isinstance(item, FetchedExtent):
-                continue
-            if item.blob is None:
-                yield from _zeros(item.extent.length)
-                continue
-            try:
-                yield item.bytes()
-            except IntegrityError as error:
-                raise IntegrityError(f"{where}: {error}", error.hint) from error
+    with OrderedReader(repository, _FETCHERS) as reader:
+        try:
+            yield from _join(reader.read(extents_of(repository, content, where)))
+        except IntegrityError as error:
+            raise IntegrityError(f"{where}: {error}", error.hint) from error
+
+
+def _join(parts: Iterator[memoryview | int]) -> Iterator[bytes | memoryview]:
+    """Yield what extents hold: small neighbours as one piece, holes as zeros."""
+    small: list[memoryview] = []
+    small_bytes = 0
+    for part in parts:
+        for piece in _zeros(part) if isinstance(part, int) else (part,):
+            if small and small_bytes + len(piece) > _JOINED_BYTES:
+                yield b"".join(small)
+                small, small_bytes = [], 0
+            if len(piece) >= _JOINED_BYTES:
+                yield piece
+            else:
+                small.append(piece)
+                small_bytes += len(piece)
+    if small:
+        yield b"".join(small)
 
 
 def _zeros(length: int) -> Iterator[memoryview]:

@@ -1,21 +1,22 @@
 """The restore engine: a component, or a part of one, into a target."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
-from snap.errors import IntegrityError, SnapError
+from snap.errors import IntegrityError
 
 from .browse import Place, find_node, require_tree, walk_directory
-from .content import FetchedExtent, Prefetcher, extents_of
-from .extents import Extent, UnknownLayout
+from .content import extents_of
+from .extents import UnknownLayout
+from .plan import Plan
 from .progress import Reporter
 from .repository import Repository
+from .scatter import Scatter
 from .snapshot import RawPath, Snapshot
 from .source import NodeType
-from .target import Segment, Target, TargetEntry
+from .target import Target, TargetEntry
 from .tree import Node
-
-_FETCHERS = 4
 
 
 @dataclass(slots=True)
@@ -34,23 +35,6 @@ class RestoreResult:
     bytes: int = 0
     problems: list[tuple[RawPath, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class _Begin:
-    """Mark in the stream: an entry begins; its extents follow up to `_END`."""
-
-    entry: TargetEntry
-
-
-@dataclass(frozen=True, slots=True)
-class _End:
-    """Mark in the stream: the entry's extents are over, because of ``error`` if set."""
-
-    error: SnapError | None = None
-
-
-_Mark = _Begin | _End
 
 
 def run_restore(
@@ -76,7 +60,8 @@ def run_restore(
     repository.load_readable_index()
     run = _Run(repository, target, reporter)
     try:
-        run.restore(_nodes(repository, snapshot, component, path))
+        nodes = _nodes(repository, snapshot, component, path)
+        run.restore(nodes, partial(find_node, repository, snapshot, component))
         root = require_tree(snapshot, component).root
         if root is not None and not path:
             target.set_root(root)
@@ -108,106 +93,70 @@ class _Run:
         self._repository = repository
         self._target = target
         self._reporter = reporter
-        self._first_names: dict[tuple[int, int], Place] = {}
+        self._problems: list[tuple[Place, str]] = []
         self.result = RestoreResult()
 
-    def restore(self, nodes: Iterator[tuple[Place, Node]]) -> None:
-        with Prefetcher[_Mark](self._repository, self._stream(nodes), _FETCHERS) as fetched:
-            items = iter(fetched)
-            for item in items:
-                if isinstance(item, _Begin):
-                    self._write(item.entry, items)
+    def restore(self, nodes: Iterator[tuple[Place, Node]], find: Callable[[Place], Node]) -> None:
+        """Restore all nodes; ``find`` returns one again by its place."""
+        while True:
+            with Plan(self._repository.cache.locate) as plan:
+                self._plan(plan, nodes)
+                scatter = Scatter(self._repository, self._target, self._reporter)
+                scatter.run(plan)
+                self.result.files += scatter.files
+                self.result.bytes += scatter.bytes
+                self._complete(plan, scatter.failed)
+                unlinked = self._link(plan, scatter.failed)
+            if not unlinked:
+                break
+            # The first name of these is damaged: what else they had is in their own nodes.
+            nodes = ((place, find(place)) for place in unlinked)
+        for place, reason in sorted(self._problems):
+            self.result.problems.append((b"/".join(place), reason))
+            self._reporter.warn(reason)
 
-    def _stream(self, nodes: Iterator[tuple[Place, Node]]) -> Iterator[_Mark | Extent]:
-        """Yield each entry, its extents, its end; a list of extents that fails ends it early."""
-        for path, node in nodes:
-            yield _Begin(self._entry(path, node))
-            error: SnapError | None = None
-            if node.content is not None and not self._is_known_link(node):
-                where = path[-1].decode("utf-8", "backslashreplace")
-                try:
-                    yield from extents_of(self._repository, node.content, where)
-                except (IntegrityError, UnknownLayout) as problem:
-                    error = problem
-            yield _End(error)
+    def _plan(self, plan: Plan, nodes: Iterator[tuple[Place, Node]]) -> None:
+        """Make all but the content of files, and note what files need."""
+        for place, node in nodes:
+            entry = TargetEntry(place, node.type, node.attributes, node.size_bytes, node.target)
+            if node.content is None:
+                self._target.make(entry)
+                continue
+            self._target.check_file(entry)
+            a = node.attributes
+            is_linked = a.links > 1 and a.inode is not None
+            first = plan.first_name(a) if is_linked else None
+            if first is not None:
+                plan.add_name(entry, first)
+                continue
+            where = place[-1].decode("utf-8", "backslashreplace")
+            try:
+                file = plan.add_file(entry, extents_of(self._repository, node.content, where))
+            except (IntegrityError, UnknownLayout) as error:
+                self._problems.append((place, str(error)))
+                continue
+            if is_linked:
+                plan.remember_name(a, file)
 
-    def _is_known_link(self, node: Node) -> bool:
-        # The stream runs ahead of the writing: whether the first name was written well is known
-        # only there, so each name brings its extents unless that is certain.
-        a = node.attributes
-        return a.links > 1 and (a.device, a.inode or 0) in self._first_names
-
-    def _entry(self, path: Place, node: Node) -> TargetEntry:
-        return TargetEntry(
-            path,
-            node.type,
-            node.attributes,
-            size_bytes=node.size_bytes,
-            target=node.target,
-        )
-
-    def _write(self, entry: TargetEntry, items: Iterator[_Mark | FetchedExtent]) -> None:
-        segments = _Segments(items, self._reporter)
-        self._reporter.advance(0, item=entry.path[-1].decode("utf-8", "backslashreplace"))
-        linked = self._linked(entry)
-        try:
-            self._target.write(linked or entry, iter(()) if linked else segments.read())
-        except (IntegrityError, UnknownLayout) as error:
-            self.result.problems.append((b"/".join(entry.path), str(error)))
-            self._reporter.warn(str(error))
-            return
-        finally:
-            segments.skip_rest()
-        if entry.type is NodeType.FILE:
+    def _complete(self, plan: Plan, failed: Mapping[int, IntegrityError]) -> None:
+        for file in plan.files(also=failed):
+            error = failed.get(file.number)
+            if error is not None:
+                self._problems.append((file.entry.path, str(error)))
+                if not file.is_whole:
+                    self._target.drop_file(file.entry)
+                continue
+            self._target.complete_file(file.entry)
             self.result.files += 1
-            self.result.bytes += segments.bytes_read
-            self._remember_name(entry)
+            self.result.bytes += file.data_bytes
 
-    def _linked(self, entry: TargetEntry) -> TargetEntry | None:
-        """Return the entry as a further name of a file already written, if it is one."""
-        a = entry.attributes
-        if entry.type is not NodeType.FILE or a.links < 2 or a.inode is None:
-            return None
-        first = self._first_names.get((a.device, a.inode))
-        if first is None:
-            return None
-        return TargetEntry(entry.path, entry.type, a, entry.size_bytes, link_to=first)
-
-    def _remember_name(self, entry: TargetEntry) -> None:
-        a = entry.attributes
-        if a.links > 1 and a.inode is not None:
-            self._first_names.setdefault((a.device, a.inode), entry.path)
-
-
-class _Segments:
-    """The extents of one entry, taken from the stream as the target asks for them."""
-
-    def __init__(self, items: Iterator[_Mark | FetchedExtent], reporter: Reporter) -> None:
-        self._items = items
-        self._reporter = reporter
-        self._ended = False
-        self.bytes_read = 0
-
-    def read(self) -> Iterator[Segment]:
-        offset = 0
-        for item in self._items:
-            if isinstance(item, _End):
-                self._ended = True
-                if item.error is not None:
-                    raise item.error
-                return
-            if not isinstance(item, FetchedExtent):
-                raise IntegrityError("an entry began inside another")
-            length = item.extent.length
-            if item.blob is None:
-                yield Segment(offset, length, None)
-            else:
-                yield Segment(offset, length, item.bytes())
-                self.bytes_read += length
-                self._reporter.advance(length)
-            offset += length
-
-    def skip_rest(self) -> None:
-        while not self._ended:
-            item = next(self._items, None)
-            self._ended = item is None or isinstance(item, _End)
+    def _link(self, plan: Plan, failed: Mapping[int, IntegrityError]) -> list[Place]:
+        """Make further names of files; return those whose file could not be had."""
+        unlinked = []
+        for entry, file, first in plan.names():
+            if file in failed:
+                unlinked.append(entry.path)
+                continue
+            self._target.make(entry._replace(link_to=first.path))
+            self.result.files += 1
+        return unlinked

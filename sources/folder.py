@@ -5,25 +5,28 @@ can enter; nothing outside of it is touched before `finish`. There it is moved i
 renames, each undone if a later one fails.
 """
 
+import contextlib
 import errno
 import os
 import secrets
 import shutil
 import stat as stat_module
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import blake3
-
 from snap.errors import TargetError
 from snap.repo.source import Attributes, NodeType
-from snap.repo.target import Segment, TargetEntry
+from snap.repo.target import Piece, TargetEntry
 from snap.repo.tree import is_plain_name
 
+from .openfiles import OpenFiles
+from .readback import ReadBack
+from .sync import sync_disk
+
 _STAGING_PREFIX = ".snap-restore-"
-_DIGEST_BYTES = 16
-_REREAD_BYTES = 4 << 20
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _ATTRIBUTE_REFUSED = frozenset(
     {
         errno.ENOTSUP,
@@ -56,52 +59,125 @@ class FolderTarget:
     """A folder that a component is restored into; made if it is missing.
 
     What exists there is left alone: an entry of the same path is an error, unless ``overwrite``
-    allows to replace it. Existing folders are merged into.
+    allows to replace it. Existing folders are merged into. With ``read_back``, `finish` reads all
+    files again, from the disk where the system allows it, before anything is replaced.
     """
 
-    def __init__(self, root: Path, *, overwrite: bool = False) -> None:
+    def __init__(self, root: Path, *, overwrite: bool = False, read_back: bool = False) -> None:
         self._root = os.fsencode(root.absolute())
         self._overwrite = overwrite
         self._made: list[bytes] = []
         self._staging = b""
+        self._new = b""
+        self._born = (-1, -1)
         self._folders: dict[Place, Attributes] = {}
+        self._merged: set[Place] = set()
         self._root_attributes: Attributes | None = None
         self._owners_failed = 0
         self._is_root = os.geteuid() == 0
+        self._lock = threading.Lock()
+        self._files = OpenFiles()
+        self._read_back = ReadBack() if read_back else None
         self._warnings: list[str] = []
 
     # Writing beside
 
-    def write(self, entry: TargetEntry, segments: Iterable[Segment]) -> None:
-        """Write one entry under the staging folder and read it again."""
-        for place in (entry.path, entry.path if entry.link_to is None else entry.link_to):
-            if not place or not all(is_plain_name(name) for name in place):
-                raise TargetError(f"refusing a path that leads elsewhere: {place!r}")
-        self._refuse_existing(entry)
-        try:
-            self._stage()
-            path = self._staged(entry.path)
+    def make(self, entry: TargetEntry) -> None:
+        """Make a folder, a link or something special under the staging folder."""
+        with self._explained(entry):
+            path = self._admit(entry)
             if entry.link_to is not None:
+                self._refuse_outside(entry.link_to)
                 os.link(self._staged(entry.link_to), path, follow_symlinks=False)
             elif entry.type is NodeType.DIR:
                 os.mkdir(path, 0o700)
                 self._folders[entry.path] = entry.attributes
-            elif entry.type is NodeType.FILE:
-                self._write_file(path, entry, segments)
             elif self._make_special(path, entry):
-                self._set_attributes(path, entry.attributes, entry.type)
+                self._set_attributes(path, entry.attributes, entry.type, born=self._born)
+
+    def check_file(self, entry: TargetEntry) -> None:
+        """Fail early where something is in the way; `finish` decides again."""
+        with self._explained(entry):
+            self._admit(entry)
+
+    def write_file(self, entry: TargetEntry, data: bytes | memoryview) -> None:
+        """Write a file under the staging folder, in the fewest calls to the system."""
+        path = self._staged(entry.path)
+        try:
+            descriptor = os.open(path, _NEW_FILE, 0o600)
+            try:
+                count = os.write(descriptor, data)
+                if count < len(data):
+                    _write_at(descriptor, memoryview(data)[count:], count)
+                self._set_attributes(
+                    path, entry.attributes, NodeType.FILE, descriptor, born=self._born
+                )
+            finally:
+                os.close(descriptor)
         except OSError as error:
-            raise self._explain(error, b"/".join((self._root, *entry.path))) from error
+            raise self._explain(error, self._final(entry.path)) from error
+        if self._read_back is not None:
+            self._read_back.note(path, 0, data)
+
+    def write_pieces(self, entry: TargetEntry, pieces: Sequence[Piece]) -> None:
+        """Write parts of a file, which stays open for the next ones."""
+        path = self._staged(entry.path)
+        with self._explained(entry), self._files.use(path) as descriptor:
+            for offset, data in pieces:
+                _write_at(descriptor, data, offset)
+        if self._read_back is not None:
+            for offset, data in pieces:
+                self._read_back.note(path, offset, data)
+
+    def complete_file(self, entry: TargetEntry) -> None:
+        """Set size and attributes."""
+        path = self._staged(entry.path)
+        with self._explained(entry):
+            with self._files.use(path) as descriptor:
+                os.ftruncate(descriptor, entry.size_bytes)
+                self._set_attributes(
+                    path, entry.attributes, NodeType.FILE, descriptor, born=self._born
+                )
+            self._files.close(path)
+
+    def drop_file(self, entry: TargetEntry) -> None:
+        """Remove what is there of a file."""
+        path = self._staged(entry.path)
+        with self._explained(entry):
+            self._files.close(path)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+            if self._read_back is not None:
+                self._read_back.forget(path)
+
+    def _admit(self, entry: TargetEntry) -> bytes:
+        """Return where an entry is staged, if its path is one and nothing is in the way."""
+        parent = entry.path[:-1]
+        if parent in self._folders:
+            # What is above has been looked at, and this is called for every file.
+            self._refuse_outside(entry.path[-1:])
+        else:
+            self._refuse_outside(entry.path)
+        self._stage()
+        # In a folder that is new here, nothing can be in the way.
+        is_new = bool(self._made) or (parent in self._folders and parent not in self._merged)
+        if not self._overwrite and not is_new:
+            self._refuse_existing(entry)
+        return self._staged(entry.path)
+
+    @staticmethod
+    def _refuse_outside(place: Place) -> None:
+        if not place or not all(is_plain_name(name) for name in place):
+            raise TargetError(f"refusing a path that leads elsewhere: {place!r}")
 
     def _refuse_existing(self, entry: TargetEntry) -> None:
-        """Fail early where something is in the way; `finish` decides again."""
-        if self._overwrite:
-            return
         final = self._final(entry.path)
         found = _lstat(final)
-        if found is not None and not (
-            entry.type is NodeType.DIR and stat_module.S_ISDIR(found.st_mode)
-        ):
+        if found is None:
+            return
+        if entry.type is NodeType.DIR and stat_module.S_ISDIR(found.st_mode):
+            self._merged.add(entry.path)
+        else:
             raise _in_the_way(final)
 
     def _stage(self) -> None:
@@ -117,33 +193,23 @@ class FolderTarget:
         staging = os.path.join(self._root, os.fsencode(_STAGING_PREFIX + secrets.token_hex(8)))
         os.mkdir(staging, 0o700)
         try:
-            os.mkdir(os.path.join(staging, b"new"), 0o700)
+            new = os.path.join(staging, b"new")
+            os.mkdir(new, 0o700)
             os.mkdir(os.path.join(staging, b"old"), 0o700)
+            # Whom what is made in there belongs to: the folder's group may be handed down, and
+            # a server may make somebody else of root.
+            found = os.lstat(new)
+            self._born = (found.st_uid, found.st_gid)
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
             raise
-        self._staging = staging
+        self._staging, self._new = staging, new
 
     def _staged(self, path: Place) -> bytes:
-        return b"/".join((self._staging, b"new", *path))
+        return b"/".join((self._new, *path))
 
     def _final(self, path: Place) -> bytes:
         return b"/".join((self._root.rstrip(b"/"), *path))
-
-    def _write_file(self, path: bytes, entry: TargetEntry, segments: Iterable[Segment]) -> None:
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(path, flags, 0o600)
-        try:
-            written = _write_segments(descriptor, segments)
-            os.ftruncate(descriptor, entry.size_bytes)
-            _compare(descriptor, written, path)
-            self._set_attributes(path, entry.attributes, entry.type, descriptor)
-        except BaseException:
-            # Nothing of a file that could not be written whole stays behind.
-            os.unlink(path)
-            raise
-        finally:
-            os.close(descriptor)
 
     def _make_special(self, path: bytes, entry: TargetEntry) -> bool:
         shown = os.fsdecode(b"/".join(entry.path))
@@ -166,27 +232,26 @@ class FolderTarget:
         return True
 
     def _set_attributes(
-        self, path: bytes, attributes: Attributes, type_: NodeType, descriptor: int | None = None
+        self,
+        path: bytes,
+        attributes: Attributes,
+        type_: NodeType,
+        descriptor: int | None = None,
+        *,
+        born: tuple[int, int] | None = None,
     ) -> None:
-        """Set owner, extended attributes, mode and times, in the order in which they last."""
+        """Set owner, extended attributes, mode and times, in the order in which they last.
+
+        ``born`` is whom it belongs to as it was just made, None where that is not known.
+        """
         subject: int | bytes = path if descriptor is None else descriptor
         is_link = type_ is NodeType.SYMLINK
         mode = attributes.mode
-        try:
-            os.chown(
-                subject,
-                attributes.uid,
-                attributes.gid,
-                follow_symlinks=not is_link or descriptor is not None,
-            )
-        except OSError as error:
-            # Invalid: a number that a user namespace, as of a rootless container, does not know.
-            if error.errno not in (errno.EPERM, errno.EACCES, errno.EINVAL):
-                raise
-            if (attributes.uid, attributes.gid) != (os.geteuid(), os.getegid()):
-                self._owners_failed += 1
-                # A program that runs as its owner must not run as whoever restored it.
-                mode &= ~(stat_module.S_ISUID | stat_module.S_ISGID)
+        if (attributes.uid, attributes.gid) != born and not self._set_owner(
+            subject, attributes, is_link=is_link
+        ):
+            # A program that runs as its owner must not run as whoever restored it.
+            mode &= ~(stat_module.S_ISUID | stat_module.S_ISGID)
         for name, value in attributes.xattrs:
             try:
                 os.setxattr(subject, name, value, follow_symlinks=not is_link)
@@ -199,6 +264,20 @@ class FolderTarget:
             os.utime(descriptor, ns=times)
         else:
             os.utime(path, ns=times, follow_symlinks=False)
+
+    def _set_owner(self, subject: int | bytes, attributes: Attributes, *, is_link: bool) -> bool:
+        """Set owner and group; return whether they are as wanted."""
+        try:
+            os.chown(subject, attributes.uid, attributes.gid, follow_symlinks=not is_link)
+        except OSError as error:
+            # Invalid: a number that a user namespace, as of a rootless container, does not know.
+            if error.errno not in (errno.EPERM, errno.EACCES, errno.EINVAL):
+                raise
+            if (attributes.uid, attributes.gid) != (os.geteuid(), os.getegid()):
+                with self._lock:
+                    self._owners_failed += 1
+                return False
+        return True
 
     def _warn_attribute(self, path: bytes, name: bytes, error: OSError) -> None:
         if error.errno not in _ATTRIBUTE_REFUSED:
@@ -221,13 +300,17 @@ class FolderTarget:
             moves: list[_Move] = []
             self._plan((), moves)
             # Before anything of the user's goes, what replaces it is on disk.
-            os.sync()
+            self._files.close_all()
+            sync_disk(self._staging)
+            if self._read_back is not None:
+                self._read_back.compare()
+                self._read_back.close()
             self._carry_out(moves)
             shutil.rmtree(self._staging)
             self._staging = b""
             if self._root_attributes is not None:
                 self._set_attributes(self._root, self._root_attributes, NodeType.DIR)
-            os.sync()
+            sync_disk(self._root)
         except OSError as error:
             raise self._explain(error, self._root) from error
         if self._owners_failed:
@@ -289,6 +372,9 @@ class FolderTarget:
 
     def abort(self) -> None:
         """Remove all that was written, and the folders that were made for it."""
+        self._files.close_all()
+        if self._read_back is not None:
+            self._read_back.close()
         if self._staging:
             shutil.rmtree(self._staging, ignore_errors=True)
             self._staging = b""
@@ -298,6 +384,13 @@ class FolderTarget:
             except OSError:
                 # Somebody put something there meanwhile.
                 break
+
+    @contextlib.contextmanager
+    def _explained(self, entry: TargetEntry) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise self._explain(error, self._final(entry.path)) from error
 
     def _explain(self, error: OSError, path: bytes) -> TargetError:
         shown = os.fsdecode(path)
@@ -323,38 +416,7 @@ def _in_the_way(path: bytes) -> TargetError:
     )
 
 
-def _write_segments(descriptor: int, segments: Iterable[Segment]) -> list[tuple[int, int, bytes]]:
-    """Write the segments that hold data; return offset, length and digest of each."""
-    written = []
-    for segment in segments:
-        if segment.data is None:
-            continue
-        view, offset = memoryview(segment.data), segment.offset
-        digest = blake3.blake3(view).digest(_DIGEST_BYTES)
-        written.append((segment.offset, len(view), digest))
-        while view:
-            count = os.pwrite(descriptor, view, offset)
-            view, offset = view[count:], offset + count
-    return written
-
-
-def _compare(descriptor: int, written: list[tuple[int, int, bytes]], path: bytes) -> None:
-    """Read again what was written.
-
-    Raises:
-        TargetError: the file does not hold it.
-    """
-    for start, length, digest in written:
-        hasher = blake3.blake3()
-        offset, end = start, start + length
-        while offset < end:
-            part = os.pread(descriptor, min(_REREAD_BYTES, end - offset), offset)
-            if not part:
-                break
-            hasher.update(part)
-            offset += len(part)
-        if hasher.digest(_DIGEST_BYTES) != digest:
-            raise TargetError(
-                f"{os.fsdecode(path)} reads back differently from what was written",
-                "the disk or this machine's memory makes errors: restore elsewhere",
-            )
+def _write_at(descriptor: int, data: bytes | memoryview, offset: int) -> None:
+    count = os.pwrite(descriptor, data, offset)
+    while count < len(data):
+        count += os.pwrite(descriptor, memoryview(data)[count:], offset + count)

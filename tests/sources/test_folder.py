@@ -2,14 +2,14 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from snap.errors import IntegrityError, TargetError
+from snap.errors import TargetError
 from snap.repo.source import Attributes, NodeType
-from snap.repo.target import Segment, TargetEntry
+from snap.repo.target import Piece, TargetEntry
 from snap.sources.folder import FolderTarget
 from tests.tmpfs import small_disk
 
@@ -29,8 +29,9 @@ def entry(
 
 
 def put(target: FolderTarget, path: bytes, data: bytes) -> None:
-    segments = [Segment(0, len(data), data)] if data else []
-    target.write(entry(path, size=len(data)), segments)
+    file = entry(path, size=len(data))
+    target.check_file(file)
+    target.write_file(file, data)
 
 
 def below(root: Path) -> set[str]:
@@ -41,11 +42,11 @@ def test_everything_is_invisible_before_finish_and_in_place_after(tmp_path: Path
     root = tmp_path / "new" / "target"
     target = FolderTarget(root)
     folder = Attributes(mode=0o555, uid=os.getuid(), gid=os.getgid(), mtime_ns=7)
-    target.write(entry(b"d", NodeType.DIR, attributes=folder), [])
+    target.make(entry(b"d", NodeType.DIR, attributes=folder))
     put(target, b"d/f", b"content")
-    target.write(entry(b"l", NodeType.SYMLINK, target=b"/nowhere"), [])
-    target.write(entry(b"p", NodeType.FIFO), [])
-    target.write(entry(b"d/g", link_to=(b"d", b"f")), [])
+    target.make(entry(b"l", NodeType.SYMLINK, target=b"/nowhere"))
+    target.make(entry(b"p", NodeType.FIFO))
+    target.make(entry(b"d/g", link_to=(b"d", b"f")))
     assert all(name.startswith(".snap-restore-") for name in below(root))
     assert target.finish() == []
     assert below(root) == {"d", "d/f", "d/g", "l", "p"}
@@ -71,8 +72,10 @@ def test_the_folder_itself_gets_its_attributes_last(tmp_path: Path) -> None:
 def test_holes_stay_holes_and_zeros_stay_data(tmp_path: Path) -> None:
     target = FolderTarget(tmp_path / "t")
     size = (4 << 20) + 5
-    parts = [Segment(0, 5, b"start"), Segment(5, size - 5, None)]
-    target.write(entry(b"sparse", size=size), parts)
+    sparse = entry(b"sparse", size=size)
+    target.check_file(sparse)
+    target.write_pieces(sparse, [Piece(0, b"start")])
+    target.complete_file(sparse)
     put(target, b"zeros", bytes(1 << 20))
     target.finish()
     assert (tmp_path / "t/sparse").read_bytes() == b"start" + bytes(size - 5)
@@ -127,10 +130,10 @@ def test_overwriting_replaces_any_type_by_any_other(tmp_path: Path, old: str, ne
         case "file":
             put(target, b"x", b"new")
         case "folder":
-            target.write(entry(b"x", NodeType.DIR), [])
+            target.make(entry(b"x", NodeType.DIR))
             put(target, b"x/precious", b"new")
         case _:
-            target.write(entry(b"x", NodeType.SYMLINK, target=b"elsewhere"), [])
+            target.make(entry(b"x", NodeType.SYMLINK, target=b"elsewhere"))
     target.finish()
     assert (outside / "precious").read_bytes() == b"precious"
     assert below(outside) == {"precious"}
@@ -146,24 +149,71 @@ def test_overwriting_replaces_any_type_by_any_other(tmp_path: Path, old: str, ne
 def test_paths_that_lead_elsewhere_are_refused(tmp_path: Path, path: tuple[bytes, ...]) -> None:
     target = FolderTarget(tmp_path / "t")
     with pytest.raises(TargetError, match="elsewhere"):
-        target.write(TargetEntry(path, NodeType.FIFO, PLAIN), [])
+        target.make(TargetEntry(path, NodeType.FIFO, PLAIN))
+    with pytest.raises(TargetError, match="elsewhere"):
+        target.check_file(TargetEntry(path, NodeType.FILE, PLAIN))
     target.abort()
     assert not (tmp_path / "t").exists()
 
 
-def test_a_file_that_cannot_be_delivered_leaves_nothing_and_the_rest_goes_on(
-    tmp_path: Path,
-) -> None:
-    def broken() -> Iterator[Segment]:
-        yield Segment(0, 4, b"good")
-        raise IntegrityError("blob damaged")
-
+def test_a_file_that_is_dropped_leaves_nothing_and_the_rest_goes_on(tmp_path: Path) -> None:
     target = FolderTarget(tmp_path / "t")
-    with pytest.raises(IntegrityError):
-        target.write(entry(b"bad", size=8), broken())
+    bad = entry(b"bad", size=8)
+    target.check_file(bad)
+    target.write_pieces(bad, [Piece(0, b"good")])
+    target.drop_file(bad)
+    never_written = entry(b"never written", size=8)
+    target.check_file(never_written)
+    target.drop_file(never_written)
     put(target, b"good", b"fine")
     target.finish()
     assert below(tmp_path / "t") == {"good"}
+
+
+def test_pieces_come_in_any_order_from_several_threads_with_few_files_open(tmp_path: Path) -> None:
+    target = FolderTarget(tmp_path / "t")
+    names = [b"f%d" % n for n in range(200)]
+    files = [entry(name, size=3000) for name in names]
+    for file in files:
+        target.check_file(file)
+    expected = {file.path[0]: os.urandom(3000) for file in files}
+
+    def write(file: TargetEntry, number: int) -> None:
+        data = expected[file.path[0]][number * 1000 : (number + 1) * 1000]
+        target.write_pieces(file, [Piece(number * 1000, data)])
+
+    with ThreadPoolExecutor(4) as pool:
+        for number in (2, 0, 1):
+            list(pool.map(write, files, [number] * len(files)))
+    assert len(os.listdir("/proc/self/fd")) < 100
+    for file in files:
+        target.complete_file(file)
+    target.finish()
+    assert {p.name.encode(): p.read_bytes() for p in (tmp_path / "t").iterdir()} == expected
+
+
+def test_an_empty_file_and_one_of_a_hole_only_are_made_by_completing_them(tmp_path: Path) -> None:
+    target = FolderTarget(tmp_path / "t")
+    for file in (entry(b"empty"), entry(b"hole", size=1 << 20)):
+        target.check_file(file)
+        target.complete_file(file)
+    target.finish()
+    assert (tmp_path / "t/empty").read_bytes() == b""
+    assert (tmp_path / "t/hole").read_bytes() == bytes(1 << 20)
+    assert stat.S_IMODE((tmp_path / "t/empty").stat().st_mode) == 0o640
+
+
+def test_the_group_that_a_folder_hands_down_is_not_taken_for_the_files_own(tmp_path: Path) -> None:
+    if os.geteuid():
+        pytest.skip("needs root, to set groups")
+    os.chown(tmp_path, 0, 4321)
+    tmp_path.chmod(0o2755)
+    target = FolderTarget(tmp_path)
+    file = TargetEntry((b"f",), NodeType.FILE, Attributes(mode=0o600, uid=0, gid=0), 1)
+    target.check_file(file)
+    target.write_file(file, b"x")
+    target.finish()
+    assert (tmp_path / "f").stat().st_gid == 0
 
 
 def test_abort_removes_all_that_was_made(tmp_path: Path) -> None:
@@ -214,13 +264,20 @@ def test_a_disk_that_reads_back_something_else_is_noticed(
     def lying(descriptor: int, data: memoryview, offset: int) -> int:
         return real(descriptor, bytes(len(data)), offset)
 
-    target = FolderTarget(tmp_path / "t")
+    (tmp_path / "f").write_bytes(b"old")
+    target = FolderTarget(tmp_path, overwrite=True, read_back=True)
+    put(target, b"good", b"fine")
+    file = entry(b"f", size=4)
+    target.check_file(file)
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwrite", lying)
-        with pytest.raises(TargetError, match="reads back differently"):
-            put(target, b"f", b"data")
+        target.write_pieces(file, [Piece(0, b"data")])
+    target.complete_file(file)
+    with pytest.raises(TargetError, match="f reads back differently"):
+        target.finish()
     target.abort()
-    assert below(tmp_path) == set()
+    assert below(tmp_path) == {"f"}
+    assert (tmp_path / "f").read_bytes() == b"old"
 
 
 def test_a_full_disk_is_a_clear_error_and_nothing_stays(tmp_path: Path) -> None:
@@ -241,12 +298,14 @@ def test_who_is_not_root_is_told_of_owners_and_gets_no_setuid_file(open_path: Pa
         "import os, sys\n"
         "from pathlib import Path\n"
         "from snap.repo.source import Attributes, NodeType\n"
-        "from snap.repo.target import Segment, TargetEntry\n"
+        "from snap.repo.target import Piece, TargetEntry\n"
         "from snap.sources.folder import FolderTarget\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "target = FolderTarget(Path(sys.argv[1]))\n"
         "attributes = Attributes(mode=0o4755, uid=0, gid=0)\n"
-        "target.write(TargetEntry((b'f',), NodeType.FILE, attributes, 1), [Segment(0, 1, b'x')])\n"
+        "file = TargetEntry((b'f',), NodeType.FILE, attributes, 1)\n"
+        "target.check_file(file)\n"
+        "target.write_file(file, b'x')\n"
         "print(*target.finish(), sep='|')\n"
     )
     root = open_path / "t"

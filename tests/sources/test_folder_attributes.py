@@ -10,7 +10,7 @@ import pytest
 
 from snap.errors import TargetError
 from snap.repo.source import Attributes, NodeType
-from snap.repo.target import Segment, TargetEntry
+from snap.repo.target import TargetEntry
 from snap.sources.folder import FolderTarget
 
 
@@ -24,7 +24,7 @@ def test_a_hard_link_to_something_outside_is_refused(
 ) -> None:
     target = FolderTarget(tmp_path / "t")
     with pytest.raises(TargetError, match="elsewhere"):
-        target.write(TargetEntry((b"f",), NodeType.FILE, mine(), link_to=link_to), [])
+        target.make(TargetEntry((b"f",), NodeType.FILE, mine(), link_to=link_to))
     target.abort()
     assert list(tmp_path.iterdir()) == []
 
@@ -32,7 +32,7 @@ def test_a_hard_link_to_something_outside_is_refused(
 def test_a_hard_link_to_what_was_not_restored_is_an_error(tmp_path: Path) -> None:
     target = FolderTarget(tmp_path / "t")
     with pytest.raises(TargetError, match="No such file"):
-        target.write(TargetEntry((b"f",), NodeType.FILE, mine(), link_to=(b"gone",)), [])
+        target.make(TargetEntry((b"f",), NodeType.FILE, mine(), link_to=(b"gone",)))
     target.abort()
     assert list(tmp_path.iterdir()) == []
 
@@ -41,7 +41,9 @@ def test_extended_attributes_are_set_and_refused_ones_are_warned_of(tmp_path: Pa
     target = FolderTarget(tmp_path / "t")
     wrong = (b"system.posix_acl_access", b"no access list")
     attributes = mine(xattrs=(wrong, (b"user.a", b"1\0\xff")))
-    target.write(TargetEntry((b"f",), NodeType.FILE, attributes, 1), [Segment(0, 1, b"x")])
+    file = TargetEntry((b"f",), NodeType.FILE, attributes, 1)
+    target.check_file(file)
+    target.write_file(file, b"x")
     (warning,) = target.finish()
     assert "f: attribute system.posix_acl_access could not be set" in warning
     assert os.getxattr(tmp_path / "t/f", "user.a") == b"1\0\xff"
@@ -49,7 +51,7 @@ def test_extended_attributes_are_set_and_refused_ones_are_warned_of(tmp_path: Pa
 
 def test_a_socket_is_not_made_and_that_is_told(tmp_path: Path) -> None:
     target = FolderTarget(tmp_path / "t")
-    target.write(TargetEntry((b"s",), NodeType.SOCKET, mine()), [])
+    target.make(TargetEntry((b"s",), NodeType.SOCKET, mine()))
     (warning,) = target.finish()
     assert warning.startswith("s: sockets")
     assert list((tmp_path / "t").iterdir()) == []
@@ -59,7 +61,7 @@ def test_a_socket_is_not_made_and_that_is_told(tmp_path: Path) -> None:
 def test_a_device_is_made_again_with_its_numbers(tmp_path: Path) -> None:
     target = FolderTarget(tmp_path / "t")
     attributes = mine(rdev=os.makedev(1, 3))
-    target.write(TargetEntry((b"null",), NodeType.CHARDEV, attributes), [])
+    target.make(TargetEntry((b"null",), NodeType.CHARDEV, attributes))
     try:
         target.finish()
     except TargetError as error:
@@ -78,7 +80,9 @@ def test_an_owner_that_a_user_namespace_does_not_know_is_a_warning(tmp_path: Pat
         "from snap.sources.folder import FolderTarget\n"
         "target = FolderTarget(Path(sys.argv[1]))\n"
         "attributes = Attributes(mode=0o4755, uid=4242, gid=4242)\n"
-        "target.write(TargetEntry((b'f',), NodeType.FILE, attributes), [])\n"
+        "file = TargetEntry((b'f',), NodeType.FILE, attributes)\n"
+        "target.check_file(file)\n"
+        "target.complete_file(file)\n"
         "print(*target.finish(), sep='|')\n"
     )
     inside = ["unshare", "--user", "--map-root-user"]

@@ -8,7 +8,7 @@ import pytest
 
 from snap.errors import TargetError
 from snap.repo.source import Attributes, NodeType
-from snap.repo.target import Segment, TargetEntry
+from snap.repo.target import TargetEntry
 from snap.sources.folder import FolderTarget
 from tests.tmpfs import small_disk
 
@@ -18,9 +18,13 @@ MINE = Attributes(mode=0o644, uid=os.getuid(), gid=os.getgid())
 def stage(root: Path, *names: bytes) -> FolderTarget:
     target = FolderTarget(root, overwrite=True)
     for name in names:
-        path = tuple(name.split(b"/"))
-        target.write(TargetEntry(path, NodeType.FILE, MINE, 3), [Segment(0, 3, b"new")])
+        put(target, TargetEntry(tuple(name.split(b"/")), NodeType.FILE, MINE, 3))
     return target
+
+
+def put(target: FolderTarget, file: TargetEntry) -> None:
+    target.check_file(file)
+    target.write_file(file, b"new")
 
 
 def contents(root: Path) -> dict[str, bytes]:
@@ -60,7 +64,7 @@ def test_a_folder_whose_owner_cannot_be_set_undoes_the_renames(
 ) -> None:
     (tmp_path / "a").write_bytes(b"old")
     target = stage(tmp_path, b"a")
-    target.write(TargetEntry((b"d",), NodeType.DIR, MINE), [])
+    target.make(TargetEntry((b"d",), NodeType.DIR, MINE))
 
     def failing(*_: object, **__: object) -> None:
         raise OSError(5, "Input/output error")
@@ -114,9 +118,9 @@ def test_a_folder_on_another_disk_is_told_and_the_rest_is_put_back(tmp_path: Pat
     (root / "a").write_bytes(b"old")
     with small_disk(root / "b", 1 << 20) as disk:
         target = stage(root, b"a")
-        target.write(TargetEntry((b"b",), NodeType.DIR, MINE), [])
+        target.make(TargetEntry((b"b",), NodeType.DIR, MINE))
         entry = TargetEntry((b"b", b"inside"), NodeType.FILE, MINE, 3)
-        target.write(entry, [Segment(0, 3, b"new")])
+        put(target, entry)
         with pytest.raises(TargetError) as caught:
             target.finish()
         assert "restore into that folder itself" in caught.value.hint
@@ -155,6 +159,6 @@ def test_a_staging_folder_that_could_not_be_made_whole_leaves_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(os, "mkdir", full)
         with pytest.raises(TargetError, match="No space"):
-            target.write(TargetEntry((b"d",), NodeType.DIR, MINE), [])
+            target.make(TargetEntry((b"d",), NodeType.DIR, MINE))
     target.abort()
     assert list(tmp_path.iterdir()) == []
