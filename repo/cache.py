@@ -64,12 +64,12 @@ _KEY_LIMIT = 1 << 63
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where a blob lies: a pack, how large the index says it is, and the blob's entry in it."""
+    """Where a blob lies: a pack, the blob's entry in it, and how large the pack is by the index."""
 
     pack_id: ObjectId
     pack_kind: int
-    pack_bytes: int
     entry: PackEntry
+    pack_bytes: int = 0
 
 
 class Cache:
@@ -254,7 +254,7 @@ class Cache:
     def locate(self, id_: BlobId) -> list[Location]:
         """Return all places of a blob."""
         return [
-            Location(pack.id, pack.kind, pack.size_bytes, pack.entry(number - first))
+            Location(pack.id, pack.kind, pack.entry(number - first), pack.size_bytes)
             for number, first, pack in self._places(id_)
         ]
 
