@@ -64,12 +64,11 @@ _KEY_LIMIT = 1 << 63
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where a blob lies: a pack, the blob's entry in it, and how large the pack is by the index."""
+    """Where a blob lies: a pack, and the blob's entry in it."""
 
     pack_id: ObjectId
     pack_kind: int
     entry: PackEntry
-    pack_bytes: int = 0
 
 
 class Cache:
@@ -254,9 +253,13 @@ class Cache:
     def locate(self, id_: BlobId) -> list[Location]:
         """Return all places of a blob."""
         return [
-            Location(pack.id, pack.kind, pack.entry(number - first), pack.size_bytes)
+            Location(pack.id, pack.kind, pack.entry(number - first))
             for number, first, pack in self._places(id_)
         ]
+
+    def packs_with(self, id_: BlobId) -> list[PackColumns]:
+        """Return the packs that hold a blob."""
+        return [pack for _, _, pack in self._places(id_)]
 
     def numbers_of(self, id_: BlobId) -> list[int]:
         """Return the numbers of a blob, one for each of its places."""

@@ -10,8 +10,9 @@ from itertools import chain
 
 from snap.backends.base import Backend, ObjectNotFound
 
-from .cache import Cache, Location
+from .cache import Cache
 from .ids import BlobId, ObjectId, id_of_name, pack_name
+from .index import PackColumns
 from .pack import DATA_PACK, META_PACK
 
 _STATS_BEFORE_LISTING = 64
@@ -75,13 +76,13 @@ class Holdings:
         Raises:
             BackendError: the store does not say.
         """
-        places = self._cache.locate(blob_id)
-        if not places and not self._keys_checked:
+        packs = self._cache.packs_with(blob_id)
+        if not packs and not self._keys_checked:
             # The first that is not there: make sure that the cache has not lost what it knew.
             self._keys_checked = True
             self._cache.check_keys()
-            places = self._cache.locate(blob_id)
-        return any([self._is_present(place) for place in places])
+            packs = self._cache.packs_with(blob_id)
+        return any([self._is_present(pack) for pack in packs])
 
     def add(self, pack_ids: Iterable[ObjectId]) -> None:
         """Note packs that this process has put."""
@@ -96,32 +97,32 @@ class Holdings:
             self._listed = None
             self._keys_checked = False
 
-    def _is_present(self, place: Location) -> bool:
+    def _is_present(self, pack: PackColumns) -> bool:
         with self._lock:
-            known = self._present.get(place.pack_id)
+            known = self._present.get(pack.id)
             if known is not None:
                 return known
-            known = self._size_in_store(place) == place.pack_bytes
+            known = self._size_in_store(pack) == pack.size_bytes
             if self._listed is None:
-                self._present[place.pack_id] = known
-            if not known and place.pack_id not in self._told:
-                self._told.add(place.pack_id)
-                self._tell(place)
+                self._present[pack.id] = known
+            if not known and pack.id not in self._told:
+                self._told.add(pack.id)
+                self._tell(pack)
             return known
 
-    def _size_in_store(self, place: Location) -> int | None:
+    def _size_in_store(self, pack: PackColumns) -> int | None:
         if self._listed is None and self._stats >= _STATS_BEFORE_LISTING:
             self._listed = StoredPacks(self._backend)
         if self._listed is not None:
-            return self._listed.size_bytes(place.pack_kind, place.pack_id)
+            return self._listed.size_bytes(pack.kind, pack.id)
         self._stats += 1
         try:
-            return self._backend.stat(pack_name(place.pack_kind, place.pack_id)).size_bytes
+            return self._backend.stat(pack_name(pack.kind, pack.id)).size_bytes
         except ObjectNotFound:
             return None
 
-    def _tell(self, place: Location) -> None:
-        name = pack_name(place.pack_kind, place.pack_id)
+    def _tell(self, pack: PackColumns) -> None:
+        name = pack_name(pack.kind, pack.id)
         self._warn(
             f"{name}: missing or not as long as it was: what this backup needs of it is stored "
             "again; 'snap check' says what older snapshots lost"
