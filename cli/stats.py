@@ -56,7 +56,8 @@ def _gain_cells(gain: Gain) -> tuple[str, ...]:
         shown_size(gain.bytes_processed),
         shown_size(gain.bytes_new),
         shown_size(gain.bytes_stored),
-        f"{100 * saved:.1f} %",
+        # Of a few bytes what belongs to them takes more than they do.
+        f"{100 * saved:.1f} %" if saved > 0 else "-",
     )
 
 
