@@ -1,6 +1,7 @@
 """Read and write msgpack maps strictly: stored data is never trusted (spec/FORMAT.md §1, §15)."""
 
 import struct
+import threading
 from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
@@ -13,6 +14,7 @@ MAX_DEPTH = 32
 
 _CODE_BYTES = {"B": 1, "H": 2, "I": 4, "Q": 8}
 _T = TypeVar("_T")
+_of_thread = threading.local()
 
 
 class DecodeError(ValueError):
@@ -111,6 +113,14 @@ def compress(data: bytes | memoryview, level: int = 3) -> bytes:
     return zstandard.ZstdCompressor(level=level).compress(data)
 
 
+def _decompressor() -> zstandard.ZstdDecompressor:
+    # One for each thread: to make it costs more than to open a small blob with it.
+    found: zstandard.ZstdDecompressor | None = getattr(_of_thread, "decompressor", None)
+    if found is None:
+        found = _of_thread.decompressor = zstandard.ZstdDecompressor()
+    return found
+
+
 def decompress(frame: bytes | memoryview, limit_bytes: int) -> bytes:
     """Return what one zstd frame holds.
 
@@ -121,7 +131,7 @@ def decompress(frame: bytes | memoryview, limit_bytes: int) -> bytes:
         size = zstandard.frame_content_size(frame)
         if size < 0 or size > limit_bytes:
             raise DecodeError(f"a compressed frame claims {size} bytes, {limit_bytes} allowed")
-        result = zstandard.ZstdDecompressor().decompress(frame, allow_extra_data=False)
+        result = _decompressor().decompress(frame, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise DecodeError(f"a compressed frame is damaged ({error})") from error
     if len(result) != size:

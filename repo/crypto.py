@@ -5,6 +5,7 @@ only, so no state has to be kept to keep them unique.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import blake3
 from cryptography.exceptions import InvalidTag
@@ -57,6 +58,12 @@ def seal(
     return AESGCM(key).encrypt(nonce_bytes(counter), plaintext, aad)
 
 
+@lru_cache(maxsize=8)
+def _cipher(key: bytes) -> AESGCM:
+    # For small blobs the key schedule costs more than the decryption.
+    return AESGCM(key)
+
+
 def unseal(key: bytes, aad: bytes, ciphertext: bytes | memoryview, counter: int = 0) -> bytes:
     """Return the plaintext.
 
@@ -66,7 +73,7 @@ def unseal(key: bytes, aad: bytes, ciphertext: bytes | memoryview, counter: int 
     if len(ciphertext) < TAG_BYTES:
         raise DecodeError("too short to be encrypted")
     try:
-        return AESGCM(key).decrypt(nonce_bytes(counter), ciphertext, aad)
+        return _cipher(key).decrypt(nonce_bytes(counter), ciphertext, aad)
     except InvalidTag as error:
         raise DecodeError("does not decrypt: damaged, or not what it is taken for") from error
 

@@ -24,7 +24,7 @@ from .target import TargetEntry
 
 _SCHEMA = """
 create table blobs(
-    row integer primary key, id blob not null unique, pack blob, pack_kind integer, kind integer,
+    row integer primary key, id blob not null, pack blob, pack_kind integer, kind integer,
     compression integer, key integer, nonce integer, offset integer, stored integer, raw integer);
 create table extents(
     blob integer not null, file integer not null, at integer not null, start integer not null,
@@ -37,7 +37,8 @@ create table names(row integer primary key, file integer not null, entry blob no
 """
 _CACHE_KIB = 16 << 10
 """Memory that SQLite takes before it spills, for the tables and again for a sort."""
-_RECENT_BLOBS = 16 << 10
+_RECENT_BLOBS = 64 << 10
+"""Ids and numbers of so many blobs take 12 MiB."""
 _RECENT_FILES = 1024
 _BATCH_ROWS = 1024
 _SIZE_LIMIT_BYTES = 1 << 63
@@ -83,7 +84,8 @@ class PlannedBlob:
 class Plan:
     """Collects files, then yields their blobs in the order of packs. For one thread.
 
-    ``locate`` says where a blob lies; it is asked once for each.
+    ``locate`` says where a blob lies. It is asked once for each, but for files of very many blobs,
+    which may have forgotten one when it comes again.
 
     Raises:
         PlanFailed: from any method; there is no room for temporary files.
@@ -96,10 +98,11 @@ class Plan:
         self._db.execute(f"pragma cache_size=-{_CACHE_KIB}")
         self._db.executescript(_SCHEMA)
         self._db.execute("begin")
-        self._recent: OrderedDict[BlobId, int] = OrderedDict()
+        self._recent: dict[BlobId, int] = {}
         self._entries: OrderedDict[int, TargetEntry] = OrderedDict()
         self._blobs = self._files = self._extents = 0
         self._pending: list[tuple[int, int, int, int, int]] = []
+        self._pending_blobs: list[tuple[Any, ...]] = []
         self._pending_files: list[tuple[int, bool, int, bytes]] = []
 
     def __enter__(self) -> "Plan":
@@ -142,24 +145,16 @@ class Plan:
         number = self._recent.get(id_)
         if number is not None:
             return number
-        with _explained():
-            row = self._db.execute("select row from blobs where id=?", (id_,)).fetchone()
-            number = row[0] if row is not None else self._add_blob(id_)
-        self._recent[id_] = number
-        if len(self._recent) > _RECENT_BLOBS:
-            self._recent.popitem(last=False)
-        return number
-
-    def _add_blob(self, id_: BlobId) -> int:
+        if len(self._recent) >= _RECENT_BLOBS:
+            # Those that come again get another row, which `blobs` finds beside the first.
+            self._recent.clear()
         self._blobs += 1
+        self._recent[id_] = self._blobs
         places = self._locate(id_)
-        row: tuple[object, ...] = (self._blobs, id_, *(None,) * 9)
         if places:
-            e = places[0].entry
-            at_pack = (places[0].pack_id, places[0].pack_kind, e.kind, e.compression)
-            row = (self._blobs, id_, *at_pack, e.key, e.nonce, e.offset, e.stored_length)
-            row += (e.raw_length,)
-        self._db.execute("insert into blobs values(?,?,?,?,?,?,?,?,?,?,?)", row)
+            self._pending_blobs.append((self._blobs, *_blob_row(id_, places[0])))
+        else:
+            self._pending_blobs.append((self._blobs, id_, *(None,) * 9))
         return self._blobs
 
     def _forget_extents(self, kept: int) -> None:
@@ -170,8 +165,11 @@ class Plan:
 
     def _flush(self) -> None:
         with _explained():
+            sql = "insert into blobs values(?,?,?,?,?,?,?,?,?,?,?)"
+            self._db.executemany(sql, self._pending_blobs)
             self._db.executemany("insert into extents values(?,?,?,?,?)", self._pending)
             self._db.executemany("insert into files values(?,?,?,?)", self._pending_files)
+        self._pending_blobs.clear()
         self._pending.clear()
         self._pending_files.clear()
 
@@ -206,7 +204,7 @@ class Plan:
             self._db.execute("create index extents_by_blob on extents(blob, file, at)")
             self._db.execute("create table ordered(rank integer primary key, blob integer)")
             self._db.execute(
-                "insert into ordered(blob) select row from blobs order by pack, offset"
+                "insert into ordered(blob) select row from blobs order by pack, offset, id"
             )
         rows = self._rows(
             "select b.*, e.file, e.at, e.start, e.length, f.entry "
@@ -214,12 +212,12 @@ class Plan:
             "cross join extents e on e.blob=b.row "
             "left join files f on f.row=e.file and f.whole order by o.rank, e.file, e.at"
         )
-        current, current_row = None, 0
+        current: PlannedBlob | None = None
         for row in rows:
-            if current is None or row[0] != current_row:
+            if current is None or row[1] != current.id:
                 if current is not None:
                     yield current
-                current, current_row = _decode_blob(row), row[0]
+                current = _decode_blob(row)
             elif len(current.slices) >= slices_limit:
                 current.continues = True
                 yield current
@@ -336,6 +334,12 @@ def _encode_entry(entry: TargetEntry) -> bytes:
 def _decode_entry(encoded: bytes) -> TargetEntry:
     path, size_bytes, fields = marshal.loads(encoded)
     return TargetEntry(path, NodeType.FILE, Attributes(*fields), size_bytes)
+
+
+def _blob_row(id_: BlobId, place: Location) -> tuple[object, ...]:
+    e = place.entry
+    at_pack = (id_, place.pack_id, place.pack_kind, e.kind, e.compression, e.key, e.nonce)
+    return (*at_pack, e.offset, e.stored_length, e.raw_length)
 
 
 def _decode_blob(row: tuple[Any, ...]) -> PlannedBlob:

@@ -191,3 +191,13 @@ def test_no_room_for_the_plan_is_a_clear_error(
     with pytest.raises(PlanFailed, match="full") as caught, Plan(locate) as plan:
         plan.add_file(file(b"f", 10**6), [Extent(blob(n % 900), 3, 10) for n in range(100_000)])
     assert "TMPDIR" in caught.value.hint
+
+
+def test_a_blob_that_was_forgotten_and_comes_again_is_still_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(plan_module, "_RECENT_BLOBS", 2)
+    with Plan(locate) as plan:
+        plan.add_file(file(b"a", 8), [Extent(blob(n), 0, 1) for n in (1, 2, 3, 1, 0, 2, 1, 0)])
+        found = [(one.id, [s.at for s in one.slices]) for one in plan.blobs(100)]
+    assert found == [(blob(0), [4, 7]), (blob(3), [2]), (blob(2), [1, 5]), (blob(1), [0, 3, 6])]
