@@ -136,6 +136,26 @@ def test_damaged_data_is_named_and_no_wrong_byte_is_written(
     assert not (clean / "out" / "folder" / "big").exists()
 
 
+def test_with_verify_what_the_disk_made_wrong_is_found_before_anything_is_replaced(
+    two_snapshots: tuple[Snap, str, str], clean: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snap, first, second = two_snapshots
+    snap.ok("restore", first, "--target", "out", "--verify")
+    before = (clean / "out" / "folder" / "a.txt").read_bytes()
+    real = os.write
+
+    def lying(descriptor: int, data: bytes) -> int:
+        return real(descriptor, bytes(len(data)))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lying)
+        result = snap("restore", second, "--target", "out", "--overwrite", "--verify")
+    assert result.code == 1
+    assert "reads back differently" in result.err
+    assert (clean / "out" / "folder" / "a.txt").read_bytes() == before
+    assert "reads back" not in snap.ok("restore", "latest", "--target", "other", "--verify").err
+
+
 def test_a_target_that_cannot_be_made_is_named(
     two_snapshots: tuple[Snap, str, str], clean: Path
 ) -> None:

@@ -6,7 +6,13 @@ from snap.backends.memory import MemoryBackend
 from snap.errors import IntegrityError
 from snap.repo.browse import PathNotFound
 from snap.repo.dump import dump_file
+from snap.repo.extents import Content, Extent
+from snap.repo.ids import Kind
 from snap.repo.repository import Repository
+from snap.repo.snapshot import Component, Snapshot
+from snap.repo.source import Attributes, NodeType
+from snap.repo.tree import Node, encode_tree
+from snap.repo.writer import BlobWriter, WriterOptions
 
 from .conftest import Opener, back_up
 from .dictsource import BytesReader, DictSource
@@ -44,3 +50,28 @@ def test_a_lost_pack_stops_the_stream_with_its_name(
         backend.delete(stat.name)
     with pytest.raises(IntegrityError, match=r"f: data/.*missing"):
         list(dump_file(open_again(), snapshot, "data", (b"f",)))
+
+
+def test_small_neighbours_are_yielded_together_and_large_pieces_as_they_are(
+    repository: Repository,
+) -> None:
+    plain = random.Random(3).randbytes(300_000)
+    writer = BlobWriter(repository, WriterOptions())
+    blob = writer.submit(Kind.DATA, plain).result().id
+    pages = [Extent(blob, 4096 * (n * 7 % 70), 4096) for n in range(500)]
+    extents = (*pages, Extent(None, 0, 10), Extent(blob, 0, 300_000), Extent(None, 0, 5))
+    content = Content("blobs", sum(e.length for e in extents), extents)
+    tree = writer.submit(
+        Kind.TREE,
+        encode_tree([Node(b"f", NodeType.FILE, Attributes(0o600), content=content)]),
+    )
+    component = Component("data", "files", "/", "success", (tree.result().id,))
+    writer.finish()
+    writer.close()
+    snapshot = Snapshot(1, "s", "h", "u", "test", "success", (component,))
+    pieces = list(dump_file(repository, snapshot, "data", (b"f",)))
+    page_bytes = b"".join(plain[e.offset : e.offset + 4096] for e in pages)
+    assert b"".join(pieces) == page_bytes + bytes(10) + plain + bytes(5)
+    sizes = [len(piece) for piece in pieces]
+    assert sizes[-2:] == [300_000, 5]
+    assert len(sizes) == 2 + -(-500 * 4096 // (256 << 10))

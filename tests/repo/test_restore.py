@@ -3,7 +3,7 @@ import random
 import pytest
 
 from snap.backends.memory import MemoryBackend
-from snap.errors import IntegrityError
+from snap.errors import IntegrityError, TargetError
 from snap.repo.browse import PathNotFound
 from snap.repo.keys import MINIMUM_COST, Capability, FullKeyRequired
 from snap.repo.progress import SilentReporter
@@ -11,6 +11,7 @@ from snap.repo.repository import Repository
 from snap.repo.restore import RestoreResult, run_restore
 from snap.repo.snapshot import Snapshot
 from snap.repo.source import Attributes, Consistency, Entry, NodeType, ViewReport
+from snap.repo.target import TargetEntry
 
 from .conftest import Opener, back_up
 from .dictsource import FILE, BytesReader, DictSource, Item
@@ -128,6 +129,55 @@ def test_when_the_first_name_of_a_link_is_damaged_no_name_is_linked_to_it(
     target, result = restore(open_again(), snapshot)
     assert target.files == {b"c": b"x"}
     assert [path for path, _ in result.problems] == [b"a", b"b"]
+
+
+def test_a_name_whose_own_content_is_whole_is_restored_though_the_first_name_is_damaged(
+    repository: Repository, backend: MemoryBackend, open_again: Opener
+) -> None:
+    files: dict[bytes, Item] = {
+        b"a": linked(b"a", b"bad" * 50),
+        # The file changed while it was backed up: its names do not hold the same.
+        b"b": linked(b"b", b"good" * 50),
+        b"c": linked(b"c", b"good" * 50),
+    }
+    snapshot = back_up(repository, DictSource(files))
+    damage_pack_of(backend, repository, b"bad" * 50)
+    target, result = restore(open_again(), snapshot)
+    assert target.files == {b"b": b"good" * 50, b"c": b"good" * 50}
+    assert target.entries[b"c"].link_to == (b"b",)
+    assert [path for path, _ in result.problems] == [b"a"]
+    assert (result.files, result.bytes) == (2, 200)
+
+
+def test_an_interruption_and_a_full_target_leave_the_target_as_it_was(
+    repository: Repository,
+) -> None:
+    snapshot = back_up(repository, DictSource({b"a": b"1", b"b": NOISE}))
+
+    for error in (KeyboardInterrupt(), TargetError("No space left on device")):
+
+        class FailingTarget(MemoryTarget):
+            def write_file(self, entry: TargetEntry, data: bytes | memoryview) -> None:
+                raise error  # noqa: B023 - used within the loop only
+
+        target = FailingTarget()
+        with pytest.raises(type(error)):
+            run_restore(repository, snapshot, "data", (), target, reporter=SilentReporter())
+        assert target.aborted
+        assert target.files == {}
+
+
+def test_problems_come_in_the_order_of_paths(
+    repository: Repository, backend: MemoryBackend, open_again: Opener
+) -> None:
+    names = [b"a", b"b/c", b"b/d", b"e"]
+    files: dict[bytes, Item] = {name: name * 60 for name in names}
+    snapshot = back_up(repository, DictSource(files))
+    for stat in list(backend.list("data/")):
+        backend.delete(stat.name)
+    _, result = restore(open_again(), snapshot)
+    assert [path for path, _ in result.problems] == names
+    assert (result.files, result.bytes) == (0, 0)
 
 
 def test_a_damaged_tree_restores_nothing_and_leaves_the_target_as_it_was(
