@@ -27,7 +27,6 @@ _K = TypeVar("_K")
 _V = TypeVar("_V")
 _OPEN_PACKS = 1024
 """How many packs' headers and keys are kept: 1.2 KiB each, an opening costs 0.1 ms."""
-_REFRESHES = 2
 
 
 class BlobReader:
@@ -47,15 +46,15 @@ class BlobReader:
         self._lock = threading.Lock()
         self._headers: OrderedDict[ObjectId, PackHeader] = OrderedDict()
         self._pack_keys: OrderedDict[tuple[ObjectId, int], bytes] = OrderedDict()
-        self._refreshing = threading.Lock()
-        self._refreshes = 0
+        self._loading = threading.Lock()
+        self._loads = 0
         self._index_problems: list[IntegrityError] = []
 
     def read(self, id_: BlobId, kind: Kind) -> bytes:
         """Return a blob's plaintext, checked against its id.
 
-        Every known place of the blob is tried. Where none serves, the cache is brought up to the
-        index objects once, and where that does not help, built anew once.
+        Every known place of the blob is tried. Where none serves, the index objects that are new
+        are loaded once, and the places that they name are tried.
 
         Raises:
             IntegrityError: the blob is missing or damaged everywhere; names the packs, or the
@@ -78,14 +77,12 @@ class BlobReader:
         return plain
 
     def _fetch(self, id_: BlobId, kind: Kind) -> bytes:
-        refreshes = self._refreshes
+        loads = self._loads
         locations = self._cache.locate(id_)
         failures: list[SnapError] = []
         plain = self._try_locations(locations, kind, failures)
-        while plain is None and (refreshed := self._refresh_cache(refreshes)) is not None:
-            refreshes = refreshed
+        if plain is None and self._load_index_once(loads):
             again = [place for place in self._cache.locate(id_) if place not in locations]
-            locations += again
             plain = self._try_locations(again, kind, failures)
         if plain is not None:
             return plain
@@ -181,21 +178,13 @@ class BlobReader:
             _keep(self._headers, pack_id, header)
         return header
 
-    def _refresh_cache(self, seen: int) -> int | None:
-        """Make the cache better than when ``seen`` refreshes were done; None where nothing is left.
-
-        First the index objects that came since are loaded, then all. Other threads find nothing
-        in the cache while it is built anew; they come here, wait, look again.
-        """
-        with self._refreshing:
-            if self._refreshes == seen:
-                if seen == _REFRESHES:
-                    return None
-                if seen > 0:
-                    self._cache.clear()
+    def _load_index_once(self, loads_seen: int) -> bool:
+        """Return whether the index was loaded since ``loads_seen``, by us or another thread."""
+        with self._loading:
+            if self._loads == 0:
                 self._index_problems = self._load_index()
-                self._refreshes += 1
-            return self._refreshes
+                self._loads += 1
+            return self._loads != loads_seen
 
 
 def _keep(store: OrderedDict[_K, _V], key: _K, value: _V) -> None:

@@ -10,30 +10,32 @@ was once read from the repository. A row that proves wrong makes the file be beg
     indexes   one row an index object that is loaded
     packs     one row a pack of an index object, its entries in columns (`PackColumns`).
               Blobs are numbered: pack.first + position
-    keys      (first 8 bytes of the blob's id, number): only says where to look, so it has no hash
+    keys      (first 8 bytes of the blob's id, number), and their sums: `cache_keys`
     limits    one row: the first number that no blob ever had
     metadata  plaintexts
 """
 
 import sqlite3
-import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, count
+from itertools import chain
 from pathlib import Path
 
 from .cache_file import CacheDamaged, CacheFailed, CacheFile, many_pages, transaction, view
+from .cache_keys import SCHEMA as KEYS_SCHEMA
+from .cache_keys import KeyTable, Rows, key_of, keys_of, part_of
 from .cache_rows import RowMac, require
-from .ids import ID_BYTES, BlobId, Kind, ObjectId
+from .ids import BlobId, Kind, ObjectId
 from .index import PackColumns
 from .pack import PackEntry, PackSummary
 
 __all__ = ["Cache", "CacheFailed", "Location", "is_metadata"]
 
 _SCHEMA_VERSION = 2
-_SCHEMA = """
+_SCHEMA = (
+    """
 create table indexes(
     row integer primary key, id blob not null unique, packs integer not null,
     blobs integer not null, mac blob not null);
@@ -43,13 +45,13 @@ create table packs(
     mac blob not null, entries blob not null);
 create index packs_by_id on packs(id);
 create index packs_by_index on packs(index_row);
-create table keys(
-    key integer not null, number integer not null, primary key(key, number)) without rowid;
 create table limits(row integer primary key, value integer not null, mac blob not null);
 create table metadata(
     id blob not null, kind integer not null, mac blob not null, plain blob not null,
     primary key(id, kind)) without rowid;
 """
+    + KEYS_SCHEMA
+)
 _PACK_SQL = (
     "select p.first, p.id, p.kind, p.size, p.keys, p.count, p.mac, i.id, p.entries "
     "from packs p left join indexes i on i.row=p.index_row "
@@ -58,7 +60,6 @@ _KEPT_BYTES = 8 << 20
 """Entries of packs that stay in memory: the blobs of one file lie in few packs."""
 _PAGE_PACKS = 256
 _MANY_BLOBS = 10_000
-_KEY_BYTES = 8
 _KEY_LIMIT = 1 << 63
 
 
@@ -81,6 +82,9 @@ class Cache:
 
     def __init__(self, path: Path, instance_id: bytes, mac_key: bytes) -> None:
         self._mac = RowMac(mac_key)
+        self._keys = KeyTable(self._mac)
+        self._proven: set[int] = set()
+        self._proven_at = (-1, -1)
         self._kept: OrderedDict[int, PackColumns] = OrderedDict()
         self._kept_bytes = 0
         self._file = CacheFile(path, instance_id, _SCHEMA, _SCHEMA_VERSION)
@@ -136,8 +140,10 @@ class Cache:
     def _insert(
         self, db: sqlite3.Connection, indexes: Sequence[tuple[ObjectId, Sequence[PackColumns]]]
     ) -> None:
-        db.execute("create temp table if not exists fresh(key integer, number integer)")
         number = self._number_limit(db)
+        if number == 0:
+            self._keys.prepare(db)
+        keys: list[Iterable[Rows]] = []
         for index_id, packs in indexes:
             if db.execute("select 1 from indexes where id=?", (index_id,)).fetchone():
                 continue
@@ -175,12 +181,8 @@ class Cache:
                     for first, pack in zip(firsts, packs, strict=True)
                 ),
             )
-            db.executemany(
-                "insert into fresh values(?,?)",
-                chain.from_iterable(map(_keys_of, firsts, packs)),
-            )
-        db.execute("insert into keys select key, number from fresh order by key, number")
-        db.execute("delete from fresh")
+            keys.append(map(keys_of, firsts, packs))
+        self._keys.insert(db, chain.from_iterable(chain.from_iterable(keys)))
         db.execute(
             "insert or replace into limits values(0, ?, ?)", (number, self._mac.limit(number))
         )
@@ -216,10 +218,10 @@ class Cache:
         self._file.run(work)
 
     def _delete(self, db: sqlite3.Connection, index_row: int) -> None:
-        rows = db.execute(_PACK_SQL + "where p.index_row=?", (index_row,))
-        for row in rows:
-            keys = _keys_of(row[0], self._mac.verified_pack(row))
-            db.executemany("delete from keys where key=? and number=?", keys)
+        keys = []
+        for row in db.execute(_PACK_SQL + "where p.index_row=?", (index_row,)):
+            keys.append(keys_of(row[0], self._mac.verified_pack(row)))
+        self._keys.delete(db, chain.from_iterable(keys))
         db.execute("delete from packs where index_row=?", (index_row,))
         db.execute("delete from indexes where row=?", (index_row,))
 
@@ -227,22 +229,6 @@ class Cache:
         """Forget everything."""
         self._forget_packs()
         self._file.begin_anew()
-
-    def check_keys(self) -> None:
-        """Compare the number of keys with what the index objects brought; begin anew if unequal.
-
-        A key that is gone is the only lie that does not show where it is met: its blob seems not
-        to be there. Takes 10 ms a million blobs.
-        """
-
-        def work(db: sqlite3.Connection) -> None:
-            here, told = db.execute(
-                "select (select count(*) from keys), (select coalesce(sum(blobs), 0) from indexes)"
-            ).fetchone()
-            if here != told:
-                raise CacheDamaged("keys are missing")
-
-        self._file.run(work)
 
     # Blobs
 
@@ -292,7 +278,7 @@ class Cache:
         return self._file.run(work)
 
     def _look_up(self, db: sqlite3.Connection, id_: BlobId) -> list[tuple[int, int, PackColumns]]:
-        key = _key_of(id_)
+        key = key_of(id_)
         sql = (
             "select number, (select max(first) from packs where first <= number) "
             "from keys where key=?"
@@ -307,9 +293,21 @@ class Cache:
             found = pack.id_at(number - first)
             if found == id_:
                 places.append((number, first, pack))
-            elif _key_of(found) != key:
+            elif key_of(found) != key:
                 raise CacheDamaged("a key that leads to another blob")
+        if not places:
+            self._prove(db, part_of(key))
         return places
+
+    def _prove(self, db: sqlite3.Connection, part: int) -> None:
+        """Make sure that no key of a part is gone; once until another process writes."""
+        (version,) = db.execute("pragma data_version").fetchone()
+        if self._proven_at != (self.generation, version):
+            self._proven_at = (self.generation, version)
+            self._proven.clear()
+        if part not in self._proven and self._number_limit(db) > 0:
+            self._keys.prove(db, part)
+            self._proven.add(part)
 
     def _pack(self, db: sqlite3.Connection, first: int) -> PackColumns:
         known = self._kept.get(first)
@@ -471,17 +469,6 @@ class Cache:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-
-def _key_of(id_: bytes) -> int:
-    # As `_keys_of`: in this machine's byte order, since the file never leaves it.
-    return int.from_bytes(id_[:_KEY_BYTES], sys.byteorder, signed=True)
-
-
-def _keys_of(first: int, pack: PackColumns) -> Iterable[tuple[int, int]]:
-    """Return key and number of every blob of a pack."""
-    words = memoryview(pack.entries)[: ID_BYTES * pack.count].cast("q")
-    return zip(words[:: ID_BYTES // _KEY_BYTES].tolist(), count(first), strict=False)
 
 
 def _add(totals: dict[int, tuple[int, int, int]], kind: int, amounts: tuple[int, int, int]) -> None:

@@ -17,6 +17,7 @@ MAC_BYTES = 16
 _INDEX = struct.Struct("<5s32sQQQ")
 _PACK = struct.Struct("<5s32s32sQQQQQ")
 _LIMIT = struct.Struct("<5sQ")
+_SUM = struct.Struct("<5sqQQ")
 _METADATA = struct.Struct("<5s32sQ")
 
 
@@ -51,6 +52,11 @@ class RowMac:
     def limit(self, number: int) -> bytes:
         """Return the hash of the row that says which numbers are free."""
         head = _LIMIT.pack(b"limit", number)
+        return blake3.blake3(head, key=self._key).digest(MAC_BYTES)
+
+    def sum(self, part: int, count: int, total: int) -> bytes:
+        """Return the hash of the row that says how many keys are in one part, and their sum."""
+        head = _SUM.pack(b"sum", part, count, total)
         return blake3.blake3(head, key=self._key).digest(MAC_BYTES)
 
     def metadata(self, id_: bytes, kind: int, plain: bytes) -> bytes:

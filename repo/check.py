@@ -120,7 +120,6 @@ def _check_index(repository: Repository, findings: Findings) -> None:
             repository.cache.add_index(id_, packs)
     # Also what only a damaged one says: it is lost to everybody else.
     repository.cache.drop_indexes(gone)
-    repository.cache.check_keys()
     for pack_id, index_id in repository.cache.contradictions():
         name = f"{INDEX_PREFIX}{index_id.hex()}"
         findings.add(name, f"describes pack {pack_id.hex()} unlike another index object")

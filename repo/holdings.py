@@ -68,7 +68,6 @@ class Holdings:
         self._stats = 0
         self._listed: StoredPacks | None = None
         self._told: set[ObjectId] = set()
-        self._keys_checked = False
 
     def has(self, blob_id: BlobId) -> bool:
         """Return whether an index object names the blob and a pack that has it is in the store.
@@ -76,13 +75,8 @@ class Holdings:
         Raises:
             BackendError: the store does not say.
         """
-        packs = self._cache.packs_with(blob_id)
-        if not packs and not self._keys_checked:
-            # The first that is not there: make sure that the cache has not lost what it knew.
-            self._keys_checked = True
-            self._cache.check_keys()
-            packs = self._cache.packs_with(blob_id)
-        return any([self._is_present(pack) for pack in packs])
+        # All places, so that every pack that is lost is told.
+        return any([self._is_present(pack) for pack in self._cache.packs_with(blob_id)])
 
     def add(self, pack_ids: Iterable[ObjectId]) -> None:
         """Note packs that this process has put."""
@@ -95,7 +89,6 @@ class Holdings:
             self._present.clear()
             self._stats = 0
             self._listed = None
-            self._keys_checked = False
 
     def _is_present(self, pack: PackColumns) -> bool:
         with self._lock:
