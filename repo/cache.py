@@ -15,6 +15,7 @@ was once read from the repository. A row that proves wrong makes the file be beg
     metadata  plaintexts
 """
 
+import math
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -339,12 +340,13 @@ class Cache:
     def _distinct_packs(self) -> Iterator[PackColumns]:
         """Yield all packs by id, each once; a page of them is read at a time."""
         self._check_counts()
-        last: bytes | None = b""
+        # Less than any value of any type, as a lie may have put there.
+        last: bytes | float | None = -math.inf
         while last is not None:
             page, last = self._page_of_packs(last)
             yield from page
 
-    def _page_of_packs(self, after: bytes) -> tuple[list[PackColumns], bytes | None]:
+    def _page_of_packs(self, after: bytes | float) -> tuple[list[PackColumns], bytes | None]:
         def work(db: sqlite3.Connection) -> tuple[list[PackColumns], bytes | None]:
             sql = _PACK_SQL + "where p.id > ? order by p.id, p.first"
             page: list[PackColumns] = []

@@ -3,6 +3,7 @@
 import random
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -39,21 +40,14 @@ BYTES = {"id", "mac", "entries", "plain"}
 
 
 def changes_of(table: str, column: str) -> list[str]:
-    """Statements that make one column lie: in one row, in all, exchanged between two."""
-    one = f"where rowid=(select max(rowid) from {table})"
-    if table in ("keys", "metadata"):
-        first = COLUMNS[table][0]
-        one = f"where {first}=(select max({first}) from {table})"
-    values = (
-        [_TEXT, "x''", f"substr({column}, 2)", f"{column} || x'00'", f"zeroblob(length({column}))"]
-        if column in BYTES
-        else [f"{column} + 1", f"{column} + 1000000007", f"-1 - {column}", "9223372036854775807"]
-    )
-    return [
-        f"update or ignore {table} set {column}={value} {where}"
-        for value in values
-        for where in ("", one)
-    ]
+    """Statements that make one column lie, in one row or in all."""
+    key = COLUMNS[table][0]
+    one = f"where {key}=(select max({key}) from {table})"
+    if column in BYTES:
+        values = [(_TEXT, one), (f"{column} || x'00'", one), (f"zeroblob(length({column}))", "")]
+    else:
+        values = [(f"{column} + 1", one), (f"-1 - {column}", ""), ("9223372036854775807", one)]
+    return [f"update or ignore {table} set {column}={value} {where}" for value, where in values]
 
 
 LIES = {
@@ -108,11 +102,13 @@ def filled(opener: Callable[[], Repository]) -> Snapshot:
 
 
 def lie(folder: Path, statement: str) -> None:
-    """Write as another process would."""
+    """Write as another process would; nothing where the same lie stands there still."""
     (path,) = folder.glob("*.sqlite")
-    with sqlite3.connect(path) as db:
-        db.execute(statement)
-    db.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        try:
+            db.execute(statement)
+        except sqlite3.Error as error:
+            assert "UNIQUE" in str(error) or "no such table" in str(error)
 
 
 def content(repository: Repository, snapshot: Snapshot) -> dict[bytes, bytes]:
@@ -124,80 +120,63 @@ def content(repository: Repository, snapshot: Snapshot) -> dict[bytes, bytes]:
 
 
 @pytest.mark.parametrize("lie_name", LIES)
-@pytest.mark.parametrize("planted", ["before", "meanwhile"])
 def test_a_lie_in_the_cache_is_found_out(
     filled: Snapshot,
     opener: Callable[[], Repository],
     open_again: Opener,
     folder: Path,
     lie_name: str,
-    planted: str,
 ) -> None:
     honest = open_again()
-    honest.load_index()
-    truth = {
+    truth = repository_statistics(honest)
+    places = {
         entry.id: honest.cache.locate(entry.id)
         for pack in honest.cache.packs()
         for entry in honest.cache.entries_of(pack.id)
     }
-    repository = opener()
-    if planted == "before":
-        lie(folder, LIES[lie_name])
-        repository.close()
-        repository = opener()
-        repository.load_index()
-    else:
-        repository.load_index()
-        assert all(repository.holdings.has(id_) for id_ in truth)
-        lie(folder, LIES[lie_name])
-        repository.cache._forget_packs()
-    assert content(repository, filled) == FILES
-    assert not repository.holdings.has(INVENTED)
-    assert not repository.cache.has_blob(INVENTED)
-    if True:
-        assert all(repository.holdings.has(id_) for id_ in truth)
-        assert {id_: set(map(repr, repository.cache.locate(id_))) for id_ in truth} == {
-            id_: set(map(repr, places)) for id_, places in truth.items()
+
+    def assert_truthful(repository: Repository) -> None:
+        assert not repository.holdings.has(INVENTED)
+        assert all(repository.holdings.has(id_) for id_ in places)
+        assert {id_: set(map(repr, repository.cache.locate(id_))) for id_ in places} == {
+            id_: set(map(repr, found)) for id_, found in places.items()
         }
-    again = back_up(repository, DictSource({**FILES, b"new": b"more"}))
-    assert content(open_again(), again) == FILES
-    assert content(opener(), again) == FILES
-    assert len(repository.warnings) <= 1
 
-
-@pytest.mark.parametrize("lie_name", LIES)
-def test_check_and_stats_say_the_truth_whatever_the_cache_says(
-    filled: Snapshot,
-    opener: Callable[[], Repository],
-    open_again: Opener,
-    folder: Path,
-    lie_name: str,
-) -> None:
-    truth = repository_statistics(open_again())
+    # Planted before the cache is opened.
+    lie(folder, LIES[lie_name])
     repository = opener()
+    assert content(repository, filled) == FILES
+    assert_truthful(repository)
+    assert len(repository.warnings) <= 1
+    # Planted while it is open.
+    lie(folder, LIES[lie_name])
+    assert_truthful(repository)
+    # And before each engine that relies on it.
     lie(folder, LIES[lie_name])
     report = run_check(repository, read_fraction=1, reporter=SilentReporter())
-    assert report.errors == []
-    assert report.hints == []
+    assert (report.errors, report.hints) == ([], [])
+    lie(folder, LIES[lie_name])
     assert repository_statistics(repository) == truth
+    lie(folder, LIES[lie_name])
+    again = back_up(repository, DictSource({**FILES, b"new": b"more"}))
+    assert content(open_again(), again) == FILES
+    assert again.statistics.bytes_new < 1000
 
 
-@pytest.mark.parametrize("lie_name", LIES)
-def test_no_lie_makes_check_find_lost_packs_whole(
+@pytest.mark.parametrize("lie_name", [name for name in LIES if "#" not in name])
+def test_no_lie_makes_lost_packs_whole(
     filled: Snapshot,
     opener: Callable[[], Repository],
-    open_again: Opener,
     backend: MemoryBackend,
     folder: Path,
     lie_name: str,
 ) -> None:
-    repository = opener()
     lie(folder, LIES[lie_name])
+    repository = opener()
     lost = sorted(stat.name for p in ("data/", "meta/") for stat in backend.list(p))
     for name in lost:
         backend.delete(name)
     report = run_check(repository, read_fraction=0, reporter=SilentReporter())
     assert set(lost) <= {problem.object for problem in report.errors}
     for plain in FILES.values():
-        id_ = repository.keys.blob_id(Kind.DATA, plain)
-        assert not repository.holdings.has(id_)
+        assert not repository.holdings.has(repository.keys.blob_id(Kind.DATA, plain))
