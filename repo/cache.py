@@ -21,7 +21,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
+from itertools import chain, zip_longest
 from pathlib import Path
 
 from .cache_file import CacheDamaged, CacheFailed, CacheFile, many_pages, transaction, view
@@ -192,17 +192,17 @@ class Cache:
         """Return whether this index object is loaded and what is here says just the same."""
 
         def work(db: sqlite3.Connection) -> bool:
-            sql = _PACK_SQL + "where i.id=? order by p.first"
-            here = (self._mac.verified_pack(row) for row in db.execute(sql, (index_id,)))
-            return all(known == pack for known, pack in zip(here, packs, strict=True))
+            sql = "select row, packs, blobs, mac from indexes where id=?"
+            found = db.execute(sql, (index_id,)).fetchone()
+            if found is None:
+                return False
+            index_row, *counts, mac = found
+            require(mac, partial(self._mac.index, index_id, index_row, *counts))
+            rows = db.execute(_PACK_SQL + "where p.index_row=? order by p.first", (index_row,))
+            here = (self._mac.verified_pack(row) for row in rows)
+            return all(known == pack for known, pack in zip_longest(here, packs))
 
-        if index_id not in self.index_ids():
-            return False
-        try:
-            return self._file.run(work)
-        except ValueError:
-            # More packs here than there, or fewer.
-            return False
+        return self._file.run(work)
 
     def drop_indexes(self, index_ids: Iterable[ObjectId]) -> None:
         """Forget what these index objects say."""

@@ -1,5 +1,6 @@
 import sqlite3
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -139,3 +140,122 @@ def test_many_may_open_a_new_cache_at_once(tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
         assert failures == []
+
+
+def test_a_blob_in_several_packs_counts_once_and_a_pack_named_twice_too(path: Path) -> None:
+    cache = Cache(path, INSTANCE, KEY)
+    cache.add_index(INDEX, [pack(1, 10, 11), pack(2, 10, 12)])
+    cache.add_index(ObjectId(b"y" * 32), [pack(1, 10, 11), pack(3)])
+    assert len(cache.locate(blob(10))) == 3
+    assert cache.blob_totals() == {1: (3, 270, 600)}
+    assert [p.id[0] for p in cache.packs()] == [1, 2, 3]
+    assert [p.id for p in [cache.pack(pack(2).id)] if p] == [pack(2).id]
+    assert cache.pack(pack(9).id) is None
+    cache.close()
+
+
+def test_totals_are_kept_apart_by_kind(path: Path) -> None:
+    entries = tuple(
+        PackEntry(blob(n), Kind.TREE if n % 2 else Kind.EXTENTS, 1, 0, n, 100 * n, 90, 200 + n)
+        for n in range(5)
+    )
+    summary = PackSummary(ObjectId(b"m" * 32), 2, 1000, 1, entries)
+    cache = Cache(path, INSTANCE, KEY)
+    cache.add_index(INDEX, [PackColumns.of(summary)])
+    assert cache.blob_totals() == {Kind.TREE: (2, 180, 404), Kind.EXTENTS: (3, 270, 606)}
+    cache.close()
+
+
+def test_index_objects_that_contradict_each_other_are_told(path: Path) -> None:
+    other = ObjectId(b"a" * 32)
+    cache = Cache(path, INSTANCE, KEY)
+    cache.add_index(INDEX, [pack(1, 10), pack(2, 11)])
+    cache.add_index(other, [replace(pack(1, 10), size_bytes=999), pack(2, 11)])
+    assert cache.contradictions() == [(pack(1).id, other)]
+    cache.close()
+
+
+def test_an_index_is_held_only_if_it_says_just_the_same(path: Path) -> None:
+    packs = [pack(1, 10, 11), pack(2, 12)]
+    cache = Cache(path, INSTANCE, KEY)
+    assert not cache.holds_index(INDEX, packs)
+    cache.add_index(INDEX, packs)
+    assert cache.holds_index(INDEX, packs)
+    assert not cache.holds_index(INDEX, packs[:1])
+    assert not cache.holds_index(INDEX, [*packs, pack(3, 13)])
+    assert not cache.holds_index(INDEX, [packs[0], pack(2, 13)])
+    assert cache.generation == 0
+    cache.close()
+
+
+def test_a_number_never_comes_to_mean_another_blob(path: Path) -> None:
+    cache = Cache(path, INSTANCE, KEY)
+    cache.add_index(INDEX, [pack(1, 10, 11), pack(2), pack(3, 12)])
+    before = {n for b in (10, 11, 12) for n in cache.numbers_of(blob(b))}
+    assert len(before) == 3
+    assert max(before) < cache.number_limit()
+    cache.drop_indexes([INDEX])
+    cache.add_index(ObjectId(b"y" * 32), [pack(4, 13, 14)])
+    after = {n for b in (13, 14) for n in cache.numbers_of(blob(b))}
+    assert min(after) > max(before)
+    cache.close()
+
+
+def test_what_another_process_changes_is_seen_and_is_no_damage(path: Path) -> None:
+    one, other = Cache(path, INSTANCE, KEY), Cache(path, INSTANCE, KEY)
+    one.add_index(INDEX, [pack(1, 10, 11)])
+    assert other.has_blob(blob(10))
+    assert not other.has_blob(blob(12))
+    one.drop_indexes([INDEX])
+    one.add_index(ObjectId(b"y" * 32), [pack(2, 12), pack(3, 10)])
+    assert not other.has_blob(blob(11))
+    assert other.has_blob(blob(12))
+    assert [place.pack_id[0] for place in other.locate(blob(10))] == [3]
+    assert (one.generation, other.generation) == (0, 0)
+    one.close()
+    other.close()
+
+
+def test_many_threads_may_ask_while_one_writes(path: Path) -> None:
+    cache = Cache(path, INSTANCE, KEY)
+    cache.add_index(INDEX, [pack(n, n) for n in range(100)])
+    wrong: list[int] = []
+
+    def ask() -> None:
+        wrong.extend(n for n in range(100) if not cache.has_blob(blob(n)))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for n in range(20):
+        cache.add_index(ObjectId(bytes([n]) * 32), [pack(100 + n, 100 + n)])
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert cache.generation == 0
+    cache.close()
+
+
+def test_blobs_whose_ids_begin_alike_are_told_apart(path: Path) -> None:
+    def alike(n: int) -> PackEntry:
+        return PackEntry(BlobId(b"same key" + bytes([n]) * 24), 1, 1, 0, n, 100 * n, 90, 200)
+
+    summary = PackSummary(ObjectId(b"p" * 32), 1, 1000, 1, (alike(1), alike(2)))
+    cache = Cache(path, INSTANCE, KEY)
+    cache.add_index(INDEX, [PackColumns.of(summary)])
+    assert [place.entry for place in cache.locate(alike(2).id)] == [alike(2)]
+    assert not cache.has_blob(alike(3).id)
+    assert cache.generation == 0
+    cache.close()
+
+
+def test_a_cache_of_another_secret_is_begun_anew_when_it_is_read(path: Path) -> None:
+    cache = Cache(path, INSTANCE, KEY)
+    cache.add_index(INDEX, [pack(1, 10)])
+    cache.put_metadata(blob(5), Kind.TREE, b"tree")
+    cache.close()
+    other = Cache(path, INSTANCE, b"o" * 32)
+    assert other.get_metadata(blob(5), Kind.TREE) is None
+    assert other.generation == 1
+    assert other.index_ids() == set()
+    other.close()

@@ -1,9 +1,11 @@
 """Lies in every table and column of the cache: answers, backups and restores stay right."""
 
 import random
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,12 +14,13 @@ from snap.backends.memory import MemoryBackend
 from snap.repo.check import run_check
 from snap.repo.dump import dump_file
 from snap.repo.ids import BlobId, Kind
+from snap.repo.keys import MINIMUM_COST
 from snap.repo.progress import SilentReporter
-from snap.repo.repository import Repository
+from snap.repo.repository import Repository, create_repository, open_repository
 from snap.repo.snapshot import Snapshot
 from snap.repo.stats import repository_statistics
 
-from .conftest import Opener, back_up
+from .conftest import PASSPHRASE, SMALL, FakeClock, Opener, back_up
 from .dictsource import DictSource
 
 FILES = {
@@ -80,25 +83,60 @@ LIES |= {
 }
 
 
+@dataclass
+class Prepared:
+    """Two backups, so two index objects, and a cache that has their trees as well."""
+
+    snapshot: Snapshot
+    recovery_key: str
+    objects: dict[str, bytes]
+    cache: Path
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    clock, folder = FakeClock(), tmp_path_factory.mktemp("prepared")
+    backend = MemoryBackend(clock=clock)
+    _, recovery_key = create_repository(
+        backend, PASSPHRASE, label="first", cost=MINIMUM_COST, clock=clock, parameters=SMALL
+    )
+    with open_repository(backend, recovery_key, cache_dir=folder, clock=clock) as repository:
+        back_up(repository, DictSource({b"a": FILES[b"a"]}))
+        snapshot = back_up(repository, DictSource(FILES))
+        assert run_check(repository, read_fraction=0, reporter=SilentReporter()).ok
+    objects = {stat.name: backend.get(stat.name) for stat in backend.list("")}
+    return Prepared(snapshot, recovery_key, objects, next(folder.glob("*.sqlite")))
+
+
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
+def backend(prepared: Prepared, clock: FakeClock) -> MemoryBackend:
+    backend = MemoryBackend(clock=clock)
+    for name, stored in prepared.objects.items():
+        backend.put(name, stored)
+    return backend
+
+
+@pytest.fixture
+def recovery_key(prepared: Prepared) -> str:
+    return prepared.recovery_key
+
+
+@pytest.fixture
+def filled(prepared: Prepared) -> Snapshot:
+    return prepared.snapshot
+
+
+@pytest.fixture
+def folder(prepared: Prepared, tmp_path: Path) -> Path:
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    shutil.copy(prepared.cache, folder)
+    return folder
 
 
 @pytest.fixture
 def opener(open_again: Opener, folder: Path) -> Callable[[], Repository]:
     return lambda: open_again(cache_dir=folder)
-
-
-@pytest.fixture
-def filled(opener: Callable[[], Repository]) -> Snapshot:
-    """Two backups, so two index objects, whose trees are in the cache as well."""
-    first = opener()
-    back_up(first, DictSource({b"a": FILES[b"a"]}))
-    snapshot = back_up(first, DictSource(FILES))
-    assert run_check(first, read_fraction=0, reporter=SilentReporter()).ok
-    first.close()
-    return snapshot
 
 
 def lie(folder: Path, statement: str) -> None:
