@@ -47,9 +47,9 @@ def changes_of(table: str, column: str) -> list[str]:
     key = COLUMNS[table][0]
     one = f"where {key}=(select max({key}) from {table})"
     if column in BYTES:
-        values = [(_TEXT, one), (f"{column} || x'00'", one), (f"zeroblob(length({column}))", "")]
+        values = [(_TEXT, one), (f"zeroblob(length({column}))", "")]
     else:
-        values = [(f"{column} + 1", one), (f"-1 - {column}", ""), ("9223372036854775807", one)]
+        values = [(f"{column} + 1", one), (f"-1 - {column}", "")]
     return [f"update or ignore {table} set {column}={value} {where}" for value, where in values]
 
 
@@ -67,6 +67,10 @@ LIES |= {
 }
 LIES |= {f"{table} is gone": f"drop table {table}" for table in COLUMNS}
 LIES |= {
+    "a number beyond all": "update keys set number=9223372036854775807",
+    "a limit beyond all": "update limits set value=9223372036854775807",
+    "a pack beyond all": "insert into packs select 9223372036854775807, id, kind, size, keys, "
+    "count, index_row, mac, entries from packs limit 1",
     "entries swapped": "update packs set entries="
     "(select entries from packs order by first limit 1)",
     "a row of another pack": "update packs set (id, kind, size, keys, count, mac, entries)="
