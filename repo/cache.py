@@ -142,7 +142,7 @@ class Cache:
         self, db: sqlite3.Connection, indexes: Sequence[tuple[ObjectId, Sequence[PackColumns]]]
     ) -> None:
         number = self._number_limit(db)
-        if number == 0:
+        if number == 0 and not db.execute("select 1 from sums").fetchone():
             self._keys.prepare(db)
         keys: list[Iterable[Rows]] = []
         for index_id, packs in indexes:
