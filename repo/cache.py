@@ -88,6 +88,7 @@ class Cache:
         self._proven_at = (-1, -1)
         self._kept: OrderedDict[int, PackColumns] = OrderedDict()
         self._kept_bytes = 0
+        self._kept_ids: dict[BlobId, PackColumns] = {}
         self._file = CacheFile(path, instance_id, _SCHEMA, _SCHEMA_VERSION)
 
     @property
@@ -245,7 +246,13 @@ class Cache:
         ]
 
     def packs_with(self, id_: BlobId) -> list[PackColumns]:
-        """Return the packs that hold a blob."""
+        """Return packs that hold a blob: all of them, or one that was read not long ago."""
+        # The blobs of one folder lie in few packs: no query for most.
+        kept = self._kept_ids.get(id_)
+        return [kept] if kept is not None else self.all_packs_with(id_)
+
+    def all_packs_with(self, id_: BlobId) -> list[PackColumns]:
+        """Return all packs that hold a blob."""
         return [pack for _, _, pack in self._places(id_)]
 
     def numbers_of(self, id_: BlobId) -> list[int]:
@@ -321,13 +328,17 @@ class Cache:
         pack = self._mac.verified_pack(row)
         self._kept[first] = pack
         self._kept_bytes += len(pack.entries)
+        self._kept_ids.update(dict.fromkeys(pack.ids(), pack))
         while self._kept_bytes > _KEPT_BYTES and len(self._kept) > 1:
             _, oldest = self._kept.popitem(last=False)
             self._kept_bytes -= len(oldest.entries)
+            for gone in oldest.ids():
+                self._kept_ids.pop(gone, None)
         return pack
 
     def _forget_packs(self) -> None:
         self._kept.clear()
+        self._kept_ids.clear()
         self._kept_bytes = 0
 
     # Packs

@@ -75,8 +75,10 @@ class Holdings:
         Raises:
             BackendError: the store does not say.
         """
+        if any(self._is_present(pack) for pack in self._cache.packs_with(blob_id)):
+            return True
         # All places, so that every pack that is lost is told.
-        return any([self._is_present(pack) for pack in self._cache.packs_with(blob_id)])
+        return any([self._is_present(pack) for pack in self._cache.all_packs_with(blob_id)])
 
     def add(self, pack_ids: Iterable[ObjectId]) -> None:
         """Note packs that this process has put."""

@@ -80,6 +80,10 @@ class PackColumns:
         """Return the id of one blob."""
         return BlobId(self.entries[ID_BYTES * position : ID_BYTES * (position + 1)])
 
+    def ids(self) -> list[BlobId]:
+        """Return the ids of all blobs."""
+        return [self.id_at(position) for position in range(self.count)]
+
     def entry(self, position: int) -> PackEntry:
         """Return one blob's entry."""
         entries, n = self.entries, self.count

@@ -57,6 +57,8 @@ class Reuse:
 
     def has_all(self, content: Content) -> bool:
         """Return whether every blob of a file is held, and its extent tables can be read."""
+        if content.extents is not None:
+            return all(e.blob is None or self.is_held(e.blob) for e in content.extents)
         if not all(self.is_held(id_) for id_, _ in content.lists):
             return False
         for table, _ in self.tables(content):
