@@ -201,7 +201,7 @@ class Plan:
         """
         self._flush()
         with _explained():
-            self._db.execute("create index extents_by_blob on extents(blob, file, at)")
+            self._db.execute("create index by_blob on extents(blob, file, at, start, length)")
             self._db.execute("create table ordered(rank integer primary key, blob integer)")
             self._db.execute(
                 "insert into ordered(blob) select row from blobs order by pack, offset, id"
