@@ -136,6 +136,8 @@ class Cache:
             with many_pages(db):
                 work(db)
 
+        if not indexes:
+            return
         blobs = sum(pack.count for _, packs in indexes for pack in packs)
         self._file.run(work if blobs < _MANY_BLOBS else work_on_many)
 
@@ -143,7 +145,7 @@ class Cache:
         self, db: sqlite3.Connection, indexes: Sequence[tuple[ObjectId, Sequence[PackColumns]]]
     ) -> None:
         number = self._number_limit(db)
-        if number == 0 and not db.execute("select 1 from sums").fetchone():
+        if db.execute("select 1 from limits").fetchone() is None:
             self._keys.prepare(db)
         keys: list[Iterable[Rows]] = []
         for index_id, packs in indexes:

@@ -259,3 +259,16 @@ def test_a_cache_of_another_secret_is_begun_anew_when_it_is_read(path: Path) -> 
     assert other.generation == 1
     assert other.index_ids() == set()
     other.close()
+
+
+def test_index_objects_without_packs_or_blobs_are_nothing_special(path: Path) -> None:
+    cache = Cache(path, INSTANCE, KEY)
+    cache.add_indexes([])
+    cache.add_index(INDEX, [])
+    cache.add_index(ObjectId(b"y" * 32), [pack(1)])
+    cache.add_index(ObjectId(b"z" * 32), [pack(2, 10)])
+    assert not cache.has_blob(blob(11))
+    assert cache.has_blob(blob(10))
+    assert len(cache.index_ids()) == 3
+    assert cache.generation == 0
+    cache.close()

@@ -150,3 +150,13 @@ def test_the_readme_object_says_what_the_folder_is(
     text = backend.get("README").decode()
     assert "snap repository, format version 1" in text
     assert "restore latest --target" in text
+
+
+def test_no_cache_is_begun_anew_without_need(open_again: Opener, tmp_path: Path) -> None:
+    for content in (b"one", b"two", b"two"):
+        repository = open_again(cache_dir=tmp_path)
+        back_up(repository, DictSource({b"a": content}))
+        repository.load_index()
+        assert repository.warnings == []
+        assert not repository.cache.rebuilt
+        repository.close()
