@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from . import codec
@@ -167,7 +168,10 @@ class PackBuilder:
         view = memoryview(pack)
         for e in entries:
             stored = view[e.offset : e.offset + e.stored_length]
-            unseal(self._key, self._keys.aad(e.kind, e.id), stored, e.nonce)
+            try:
+                self._cipher.decrypt(nonce_bytes(e.nonce), stored, self._keys.aad(e.kind, e.id))
+            except InvalidTag as error:
+                raise DecodeError("does not decrypt as it was encrypted") from error
 
 
 def _moved(e: PackEntry, offset: int) -> PackEntry:

@@ -34,6 +34,8 @@ _META_PACK_BYTES = 8 * MIB
 _SEALING_PACKS = 1
 """Packs that wait or are sealed while the next is filled: each is 32 MiB of memory."""
 _INDEX_EVERY_PACKS = 64
+_INDEX_EVERY_BLOBS = 50_000
+"""So many entries of packs wait in memory at most, 350 bytes each; small files make many a pack."""
 _INDEX_EVERY_NS = 3 * MINUTE_NS
 _STORED_OVERHEAD_BYTES = 16 + 52
 """A blob's tag and its entry in the directory (spec/FORMAT.md §6.2, §7.3)."""
@@ -336,6 +338,7 @@ class BlobWriter:
         with self._lock:
             due = (
                 len(self._unindexed) >= _INDEX_EVERY_PACKS
+                or sum(len(pack.entries) for pack in self._unindexed) >= _INDEX_EVERY_BLOBS
                 or not 0 <= now - self._indexed_ns < _INDEX_EVERY_NS
             )
         if due:

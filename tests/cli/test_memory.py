@@ -30,3 +30,15 @@ def test_freed_blocks_go_back_to_the_system() -> None:
         env={"PATH": os.environ["PATH"]},
     )
     assert int(done.stdout) < 40
+
+
+def test_cycles_are_looked_for_less_often_and_still_found() -> None:
+    script = (
+        "import gc\nfrom snap.cli.memory import collect_rarely\n"
+        "before = gc.get_threshold()[0]\ncollect_rarely()\n"
+        "print(gc.isenabled(), gc.get_threshold()[0] > before)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "True True\n"
