@@ -188,3 +188,19 @@ def test_what_the_store_lost_is_stored_again(
     again = snap.run("backup", flag, str(data))
     assert again.returncode == 0, again.stderr
     assert restored(snap, tmp_path) == picture(data)
+
+
+def test_a_writer_key_and_an_empty_cache_store_as_little(
+    snap: Snap, tmp_path: Path, data: Path
+) -> None:
+    secret = tmp_path / "writer"
+    secret.write_text("writer only\n")
+    snap.ok("key", "add", "--capability", "writer", "--new-password-file", str(secret))
+    host = Snap(snap.repository, tmp_path / "host", password="writer only")
+    host.ok("backup", str(data))
+    live(data, 6)
+    shutil.rmtree(tmp_path / "host")
+    again = host.json("backup", "--full", str(data))
+    assert 0 < again["bytes_new"] < again["bytes_processed"] / 4
+    assert host.run("restore", "latest", "--target", str(tmp_path / "no")).returncode == 1
+    assert restored(snap, tmp_path) == picture(data)
