@@ -6,7 +6,8 @@ wherever it was before.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from pyfastcdc import FastCDC
@@ -28,6 +29,7 @@ _KNOWN_CHUNKS = 1 << 16
 """So many old chunks ahead of the current place are known, and as many behind it: about 50 MB of
 memory, and 300 MB of a file where they are smallest."""
 _LOAD_CHUNKS = 4096
+_LOAD_STEP = 256
 
 
 class OldChunk(NamedTuple):
@@ -98,8 +100,7 @@ class _OldVersion:
     def ahead(self, number: int, count: int) -> list[OldChunk]:
         """Return at most ``count`` chunks from ``number`` on, up to the next gap or hole."""
         self._here = max(self._here, number)
-        while self._count < number + count and self._load(_LOAD_CHUNKS):
-            pass
+        self.load(number + count)
         run = []
         for at in range(number, number + count):
             chunk = self._chunks.get(at)
@@ -107,6 +108,11 @@ class _OldVersion:
                 break
             run.append(chunk)
         return run
+
+    def load(self, count: int) -> None:
+        """Make sure that the first ``count`` chunks are known, as far as there are so many."""
+        while self._count < count and self._load(_LOAD_STEP):
+            pass
 
     def hole(self, number: int) -> int:
         """Return the length of the hole at ``number``, 0 if there is none."""
@@ -171,8 +177,8 @@ class StreamWriter:
         self._gatherer = gatherer
         self._draft: Draft = gatherer.draft
         self._comparer = comparer
-        # Most files are as they were, so much is compared at once to begin with.
-        self._batch = _LARGEST_BATCH
+        # Most files are as they were, so much is compared at once from the beginning.
+        self._batch = _LARGEST_BATCH // 8
 
     def run(self, window: Window, chunks: Iterator[OldChunk] | None) -> None:
         """Read the file to its end; ``chunks`` are those of its previous version.
@@ -202,7 +208,8 @@ class StreamWriter:
         Return the number of the hole or the end that was reached, None after a difference.
         """
         while run := old.ahead(number, self._batch):
-            equal = self._compare(window, run)
+            behind, batch = number + len(run), min(_LARGEST_BATCH, self._batch * 4)
+            equal = self._compare(window, run, partial(old.load, behind + batch))
             for chunk in run[:equal]:
                 self._draft.add_known(chunk.extent)
             if window.seekable is not None:
@@ -211,14 +218,16 @@ class StreamWriter:
             if equal < len(run):
                 self._batch = _FIRST_BATCH
                 return None
-            self._batch = min(_LARGEST_BATCH, self._batch * 4)
+            self._batch = batch
         return number
 
-    def _compare(self, window: Window, run: Sequence[OldChunk]) -> int:
+    def _compare(
+        self, window: Window, run: Sequence[OldChunk], meanwhile: Callable[[], object]
+    ) -> int:
         """Return how many of the chunks come next; those of a stream are left behind as well."""
         pieces, counts = _pieces_of(run)
         if window.seekable is not None:
-            verdicts = self._comparer.compare(window.seekable, window.position, pieces)
+            verdicts = self._comparer.compare(window.seekable, window.position, pieces, meanwhile)
             equal = verdicts.index(False) if False in verdicts else len(verdicts)
             return sum(counts[:equal])
         found = 0
