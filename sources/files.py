@@ -156,6 +156,8 @@ class FilesView:
         return b"/".join((self._root.rstrip(b"/"), *path))
 
     def _is_excluded(self, path: tuple[bytes, ...]) -> bool:
+        if not self._excludes:
+            return False
         whole = b"/".join(path)
         for pattern in self._excludes:
             anchored = b"/" in pattern.rstrip(b"/")
