@@ -86,24 +86,21 @@ class Draft:
         """Append an extent as `rows` gave it."""
         self._append(number, offset, length)
 
-    def resolve(self, *, wait: bool) -> list[StoredBlob]:
-        """Take in which blobs were stored since, all of them with ``wait``; return those.
+    def resolve(self) -> list[StoredBlob]:
+        """Wait for the blobs that are still on their way; return those.
 
         Raises:
             SnapError: one could not be stored.
         """
-        stored, waiting = [], []
+        stored = []
         for number in self._unresolved:
             future = self._blobs[number]
             if not isinstance(future, Ticket):
                 continue
-            if not wait and not future.done():
-                waiting.append(number)
-                continue
             blob = future.result()
             self._blobs[number] = blob.id
             stored.append(blob)
-        self._unresolved[:] = waiting
+        self._unresolved.clear()
         return stored
 
     def extents(self) -> Iterator[Extent]:

@@ -91,7 +91,7 @@ class PendingContent:
             SnapError: one could not be stored.
         """
         draft, paging = self._draft, self._paging
-        for blob in draft.resolve(wait=True):
+        for blob in draft.resolve():
             self._tally.add(blob)
         layout = LAYOUT_STREAM if paging is None else LAYOUT_PAGES
         size = draft.size_bytes

@@ -121,10 +121,6 @@ class Ticket:
         self._batch = batch
         self._number = number
 
-    def done(self) -> bool:
-        """Return whether `result` would not wait."""
-        return self._batch.future is not None and self._batch.future.done()
-
     def result(self) -> StoredBlob:
         """Wait for the blob.
 

@@ -43,7 +43,7 @@ def cleaned(bench: Bench, reuse: Reuse, pages: list[Extent], file: bytes) -> lis
         unit=PAGE,
         gather=lambda draft: PageGatherer(writer, draft, PAGE, 4 * PAGE),
     )
-    result.resolve(wait=True)
+    result.resolve()
     writer.finish()
     writer.close()
     return list(result.extents())

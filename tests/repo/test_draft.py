@@ -42,9 +42,9 @@ def test_a_promised_blob_stands_in_its_place_until_it_is_known(repository: Repos
     draft.fulfil(number, writer.submit(Kind.DATA, plain))
     with pytest.raises(ValueError, match="on its way"):
         list(draft.extents())
-    (stored,) = draft.resolve(wait=True)
+    (stored,) = draft.resolve()
     assert stored.raw_bytes == 10
-    assert draft.resolve(wait=True) == []
+    assert draft.resolve() == []
     expected = [Extent(stored.id, 0, 4), Extent(A, 9, 9), Extent(stored.id, 4, 6)]
     assert list(draft.extents()) == expected
     assert set(draft.known_blobs().values()) == {A}

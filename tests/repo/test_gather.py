@@ -34,7 +34,7 @@ def test_pages_fill_blobs_up_to_their_limit(repository: Repository, writer: Blob
     gatherer.add(memoryview(NOISE)[1024:10_240])
     gatherer.add(memoryview(NOISE)[10_240:10_340])
     gatherer.flush()
-    blobs = gatherer.draft.resolve(wait=True)
+    blobs = gatherer.draft.resolve()
     writer.finish()
     assert [b.raw_bytes for b in blobs] == [4096, 4096, 2048 + 100]
     assert read(repository, gatherer.draft) == NOISE[:10_340]
@@ -54,7 +54,7 @@ def test_chunks_end_a_blob_where_they_may_and_at_the_limit(
     gatherer.add(view[7000:7001])
     gatherer.flush()
     gatherer.flush()
-    blobs = gatherer.draft.resolve(wait=True)
+    blobs = gatherer.draft.resolve()
     writer.finish()
     assert [b.raw_bytes for b in blobs] == [1400, 5600, 1]
     assert read(repository, gatherer.draft) == NOISE[:7001]
