@@ -1,8 +1,9 @@
 import random
+from collections.abc import Iterator
 
 import pytest
 
-from snap.backends.base import BackendUnavailable
+from snap.backends.base import BackendUnavailable, ObjectStat
 from snap.backends.faulty import Fault, FaultyBackend
 from snap.backends.memory import MemoryBackend
 from snap.repo.dump import dump_file
@@ -72,11 +73,11 @@ class Counting(MemoryBackend):
     stats = 0
     lists = 0
 
-    def stat(self, name: str):  # type: ignore[no-untyped-def]  # as the one it overrides
+    def stat(self, name: str) -> ObjectStat:
         self.stats += 1
         return super().stat(name)
 
-    def list(self, prefix: str):  # type: ignore[no-untyped-def]  # as the one it overrides
+    def list(self, prefix: str) -> Iterator[ObjectStat]:
         self.lists += 1
         return super().list(prefix)
 
