@@ -262,9 +262,9 @@ class FileWriter:
         if previous is not None and previous.widths == records.widths:
             before = previous.columns
         columns, bytes_before = [], tally.bytes
-        for number, (width, old) in enumerate(zip(records.widths, before, strict=True)):
+        paging = column_paging(self._parameters)
+        for number, old in enumerate(before):
             column = ColumnReader(reader, records, number)
-            paging = column_paging(width, self._parameters)
             window = Window(column, consumed)
             columns.append(self._store_pages(window, old, paging, tally, is_sqlite=False))
             if column.is_short:

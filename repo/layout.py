@@ -13,7 +13,8 @@ _SMALLEST_CHUNK = 4096
 _LARGEST_CHUNK = 65_536
 _UNKNOWN_CHUNK = 16_384
 _CHUNKS_A_FILE = 32_768
-_LARGEST_COLUMN_PAGE = 4096
+_COLUMN_PAGE_BYTES = 1024
+"""Found by measuring (spec/DESIGN.md): a changed vector stores little beside itself."""
 _SMALLEST_RECORD = 64
 """Taking shorter records apart costs more time than it is worth: 200 MB/s at this size."""
 
@@ -50,15 +51,9 @@ def choose_records(
     return records if is_worth_it else None
 
 
-def column_paging(width: int, parameters: Parameters) -> Paging:
-    """Return how a column of records is cut: a changed value is to store little beside itself.
-
-    What pages of these sizes save and cost is in spec/DESIGN.md.
-    """
-    page_bytes = MIN_PAGE_BYTES
-    while page_bytes * 2 <= min(width, _LARGEST_COLUMN_PAGE):
-        page_bytes *= 2
-    return _in_regions(page_bytes, parameters)
+def column_paging(parameters: Parameters) -> Paging:
+    """Return how a column of records is cut."""
+    return _in_regions(_COLUMN_PAGE_BYTES, parameters)
 
 
 def choose_chunk_bytes(size_bytes: int, parameters: Parameters, previous: Content | None) -> int:
