@@ -58,7 +58,7 @@ class _Column:
 def read_records(
     repository: Repository, reader: OrderedReader, content: Content, where: str
 ) -> Iterator[memoryview | int]:
-    """Yield a file of records in order; for a hole in all columns its length.
+    """Yield a file of records in order; for zeros that are worth leaving out their length.
 
     Raises:
         IntegrityError: something it needs is missing or damaged.
@@ -85,7 +85,7 @@ def read_records(
 
 def _stretch(
     reader: OrderedReader, columns: list[_Column], records: Records, count: int
-) -> Iterator[memoryview]:
+) -> Iterator[memoryview | int]:
     buffers = [memoryview(bytearray(count * column.width)) for column in columns]
     places: list[tuple[Extent, memoryview]] = []
     for column, buffer in zip(columns, buffers, strict=True):
@@ -96,9 +96,11 @@ def _stretch(
         if not isinstance(data, int):
             place[:] = data
     step = portion(records)
+    zeros = bytes(step * records.record_bytes)
     for first in range(0, count, step):
         parts = [
             buffer[first * width : (first + step) * width]
             for buffer, width in zip(buffers, records.widths, strict=True)
         ]
-        yield memoryview(interleave(records.widths, parts))
+        block = interleave(records.widths, parts)
+        yield len(block) if block == zeros[: len(block)] else memoryview(block)
