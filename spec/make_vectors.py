@@ -36,7 +36,7 @@ STRUCTURES: dict[str, Callable[[], Iterator[Case]]] = {
     "paged-extents": bodies.paged_extents,
     "digests": companions.digests,
     "content": lambda: chain(bodies.contents(), records.contents()),
-    "tree": bodies.trees,
+    "tree": lambda: chain(bodies.trees(), records.trees()),
     "snapshot": bodies.snapshots,
 }
 

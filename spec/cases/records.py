@@ -4,7 +4,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from spec.cases.bodies import BLOB_IDS, DIGESTS, HOLE, table
+from spec.cases.bodies import BLOB_IDS, DIGESTS, HOLE, node, table
 from spec.cases.case import OK, REFUSED, Case, broken_msgpack, pack
 
 REGION = 16 << 20
@@ -113,3 +113,13 @@ def columns_refused() -> Iterator[tuple[str, dict[str, Any]]]:
     extents = {**third["extents"], "regions": b""}
     yield "column-regions", of(first, second, {**third, "extents": extents})
     yield "column-extents", of(first, second, column(4, extents=column(3)["extents"]))
+
+
+def trees() -> Iterator[Case]:
+    """§9.2 with files of records."""
+    good = node(b"a", "file", content=records(10, WIDTHS))
+    listed = [[b"a".hex(), "file", good["mode"], good["mtime"]]]
+    yield Case("records", OK, "a file of records", pack({"nodes": [good]}), {}, listed)
+    bad = node(b"a", "file", content=records(10, WIDTHS, size=11))
+    comment = "a file whose columns do not fit its records"
+    yield Case("records-size", REFUSED, comment, pack({"nodes": [bad]}), {})
