@@ -120,6 +120,6 @@ def trees() -> Iterator[Case]:
     good = node(b"a", "file", content=records(10, WIDTHS))
     listed = [[b"a".hex(), "file", good["mode"], good["mtime"]]]
     yield Case("records", OK, "a file of records", pack({"nodes": [good]}), {}, listed)
-    bad = node(b"a", "file", content=records(10, WIDTHS, size=11))
+    bad = node(b"a", "file", content={**records(10, WIDTHS), "size": 11})
     comment = "a file whose columns do not fit its records"
     yield Case("records-size", REFUSED, comment, pack({"nodes": [bad]}), {})
