@@ -35,6 +35,7 @@ Without snap: every object but config and leases is named by the BLAKE3 hash of 
      its id is BLAKE3-keyed(BLAKE3-derive_key(C + "blob id", metadata_secret), kind || plaintext)
 
 A snapshot lists components, each with the ids of its tree blobs; a tree blob is a msgpack map of nodes;
-a file's content lists extents (blob, offset, length); index objects say in columns which blob lies where.
+a file's content lists extents (blob, offset, length), a file of records those of each of its columns;
+index objects say in columns which blob lies where.
 The full description is spec/FORMAT.md of the project, with a reader of 300 lines, spec/reader.py.
 """
