@@ -9,14 +9,15 @@ from snap import __version__
 from snap.errors import SnapError, SourceError, UsageError
 
 from .adopt import adopt_interrupted
+from .browse import Place
 from .catalog import readable_snapshots
 from .compare import Comparer
 from .compression import Compression
 from .extents import Content
 from .file_writer import ContentInBlob, FileWriter, PendingContent, Tally
-from .ids import Kind
+from .ids import BlobId, Kind
 from .lease import Lease, Owner
-from .previous import PreviousTree, is_unchanged, previous_component
+from .previous import PreviousTree, is_stored_alike, is_unchanged, previous_component
 from .progress import Reporter
 from .repository import SNAPSHOT_PREFIX, Repository
 from .reuse import CLEAN_BELOW, Reuse
@@ -216,7 +217,7 @@ class _Run:
             self._previous_started_ns = before.started_ns
 
     def _store_view(self, view: View, component: Component, tally: Tally) -> Component:
-        trees = TreeWriter(self._writer, tally)
+        trees = TreeWriter(self._writer, tally, self._stored_tree)
         problems: list[tuple[bytes, str]] = []
         entries = 0
         for entry in view.entries():
@@ -272,15 +273,20 @@ class _Run:
         attributes = entry.attributes
         if entry.open is None or attributes is None:
             return "it has no content that could be read"
-        self._reporter.advance(0, item=printable_path(entry.path))
         known = self._unread(entry, attributes, previous)
         if known is not None:
             tally.files += 1
             tally.bytes += known.size_bytes
-            self._reporter.advance(known.size_bytes)
-            same = Node(entry.path[-1], NodeType.FILE, attributes, content=known)
+            self._reporter.advance(known.size_bytes, item=printable_path(entry.path))
+            # The same node again where it is: its directory may then be known as a whole.
+            same = (
+                previous
+                if previous is not None and is_stored_alike(previous, attributes)
+                else Node(entry.path[-1], NodeType.FILE, attributes, content=known)
+            )
             trees.add_node(entry.path, lambda: same)
             return ""
+        self._reporter.advance(0, item=printable_path(entry.path))
         before = previous.content if previous is not None else None
         try:
             with entry.open() as reader:
@@ -296,6 +302,11 @@ class _Run:
             entry.path, _pending_file(entry.path[-1], attributes, content, changed=changed)
         )
         return ""
+
+    def _stored_tree(self, path: Place, nodes: Sequence[Node]) -> BlobId | None:
+        """Return the tree blob of the previous version that holds just these nodes."""
+        known = self._previous.blob_of(path, nodes) if self._previous is not None else None
+        return known if known is not None and self._reuse.is_held(known) else None
 
     def _unread(
         self, entry: Entry, attributes: Attributes, previous: Node | None
