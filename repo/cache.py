@@ -27,6 +27,7 @@ from pathlib import Path
 from .cache_file import CacheDamaged, CacheFailed, CacheFile, many_pages, transaction, view
 from .cache_keys import SCHEMA as KEYS_SCHEMA
 from .cache_keys import KeyTable, Rows, key_of, keys_of, part_of
+from .cache_rows import SCHEMA as ROWS_SCHEMA
 from .cache_rows import RowMac, require
 from .ids import BlobId, Kind, ObjectId
 from .index import PackColumns
@@ -35,24 +36,6 @@ from .pack import PackEntry, PackSummary
 __all__ = ["Cache", "CacheFailed", "Location", "is_metadata"]
 
 _SCHEMA_VERSION = 2
-_SCHEMA = (
-    """
-create table indexes(
-    row integer primary key, id blob not null unique, packs integer not null,
-    blobs integer not null, mac blob not null);
-create table packs(
-    first integer primary key, id blob not null, kind integer not null, size integer not null,
-    keys integer not null, count integer not null, index_row integer not null,
-    mac blob not null, entries blob not null);
-create index packs_by_id on packs(id);
-create index packs_by_index on packs(index_row);
-create table limits(row integer primary key, value integer not null, mac blob not null);
-create table metadata(
-    id blob not null, kind integer not null, mac blob not null, plain blob not null,
-    primary key(id, kind)) without rowid;
-"""
-    + KEYS_SCHEMA
-)
 _PACK_SQL = (
     "select p.first, p.id, p.kind, p.size, p.keys, p.count, p.mac, i.id, p.entries "
     "from packs p left join indexes i on i.row=p.index_row "
@@ -89,7 +72,7 @@ class Cache:
         self._kept: OrderedDict[int, PackColumns] = OrderedDict()
         self._kept_bytes = 0
         self._kept_places: dict[BlobId, tuple[PackColumns, int]] = {}
-        self._file = CacheFile(path, instance_id, _SCHEMA, _SCHEMA_VERSION)
+        self._file = CacheFile(path, instance_id, ROWS_SCHEMA + KEYS_SCHEMA, _SCHEMA_VERSION)
 
     @property
     def rebuilt(self) -> bool:
