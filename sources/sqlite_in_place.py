@@ -61,6 +61,9 @@ class SqlitePlace:
         found = []
         for path in database_files(self.path):
             status = os.stat(path)
+            # Readers make an empty log and an index of it; only its content is the database's.
+            if path != self.path and (path.name.endswith("-shm") or not status.st_size):
+                continue
             found.append((path.name, status.st_ino, status.st_size, status.st_mtime_ns))
         return tuple(found) or None
 
