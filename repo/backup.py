@@ -9,6 +9,7 @@ from snap import __version__
 from snap.errors import SnapError, SourceError, UsageError
 
 from .adopt import adopt_interrupted
+from .ahead import OpenAhead
 from .browse import Place
 from .catalog import readable_snapshots
 from .compare import Comparer
@@ -126,8 +127,9 @@ class _Run:
     def run(self, sources: Sequence[Source], confirm: Callable[[], None]) -> Snapshot:
         started = self._clock()
         self._is_alone = len(sources) == 1
+        ahead = OpenAhead(sources)
         try:
-            components = [self._component(source) for source in sources]
+            components = [self._component(source, ahead) for source in sources]
             self._writer.finish()
             snapshot = self._snapshot(components, started)
             if self._options.dry_run:
@@ -145,6 +147,7 @@ class _Run:
             self._writer.abandon()
             raise
         finally:
+            ahead.close()
             self._comparer.close()
             self._writer.close()
 
@@ -173,7 +176,7 @@ class _Run:
             ),
         )
 
-    def _component(self, source: Source) -> Component:
+    def _component(self, source: Source, ahead: OpenAhead) -> Component:
         started = self._clock()
         tally = Tally()
         component = Component(
@@ -187,7 +190,7 @@ class _Run:
         self._reporter.start(component.name, None)
         self._find_previous(component.name)
         try:
-            with source.open() as view:
+            with ahead.open(source) as view:
                 component = self._store_view(view, component, tally)
         except (SourceError, OSError) as error:
             hint = getattr(error, "hint", "")

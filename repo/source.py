@@ -187,6 +187,14 @@ class Source(Protocol):
         """Where it is, for people."""
         ...
 
+    @property
+    def can_wait(self) -> bool:
+        """Whether an open view is a copy, which stays as it is until it is read.
+
+        Such a source may be opened by another thread than the one that reads and leaves it.
+        """
+        ...
+
     def open(self) -> AbstractContextManager[View]:
         """Open one consistent view; leaving the context releases all it holds.
 

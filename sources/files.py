@@ -45,6 +45,7 @@ class FilesSource:
     """
 
     kind = "files"
+    can_wait = False
 
     def __init__(
         self,

@@ -48,6 +48,7 @@ class SqliteSource:
     """
 
     kind = "sqlite"
+    can_wait = True
 
     def __init__(
         self,
