@@ -29,7 +29,7 @@ from .errors import DAMAGED, INCOMPLETE, OK, print_error, words_of_os_error, wor
 from .errors import FAILED as EXIT_FAILED
 from .init import username
 from .output import print_json, print_line, print_warning, raw_name_fields, shown_size
-from .progress import ShownReporter, open_reporter
+from .progress import open_reporter
 from .settings import Settings
 from .times import local_time
 
@@ -76,9 +76,8 @@ def restore_in_place(
         return EXIT_FAILED
     for message in left_out:
         print_warning(message, as_json=settings.json)
-    with open_reporter(settings, "restoring") as reporter:
-        run = _Run(repository, snapshot, settings, reporter)
-        outcomes = [run.restore(component, place) for component, place in parts]
+    run = _Run(repository, snapshot, settings)
+    outcomes = [run.restore(component, place) for component, place in parts]
     _print_result(snapshot, outcomes, settings)
     return worst([*(o.exit_code for o in outcomes), INCOMPLETE if left_out else OK])
 
@@ -143,17 +142,10 @@ def _shown_state(place: LivePlace) -> str:
 
 
 class _Run:
-    def __init__(
-        self,
-        repository: Repository,
-        snapshot: Snapshot,
-        settings: Settings,
-        reporter: ShownReporter,
-    ) -> None:
+    def __init__(self, repository: Repository, snapshot: Snapshot, settings: Settings) -> None:
         self._repository = repository
         self._snapshot = snapshot
         self._settings = settings
-        self._reporter = reporter
 
     def restore(self, component: Component, place: LivePlace) -> _Outcome:
         outcome = _Outcome(component)
@@ -171,7 +163,7 @@ class _Run:
             outcome.exit_code = INCOMPLETE
             outcome.warnings.append("some of it could not be read when this was backed up")
         for warning in outcome.warnings:
-            self._reporter.warn(f"{component.name}: {warning}")
+            print_warning(f"{component.name}: {warning}", as_json=self._settings.json)
         return outcome
 
     def _save(self, outcome: _Outcome, place: LivePlace) -> None:
@@ -197,23 +189,25 @@ class _Run:
             username=username(),
             tags=(BEFORE_RESTORE_TAG,),
         )
-        return run_backup(self._repository, sources, options, self._reporter)
+        with open_reporter(self._settings, "keeping") as reporter:
+            return run_backup(self._repository, sources, options, reporter)
 
     def _fill(self, component: Component, folder: Path) -> None:
-        self._reporter.start(component.name, component.bytes)
-        try:
-            result = run_restore(
-                self._repository,
-                self._snapshot,
-                component.name,
-                (),
-                FolderTarget(folder, read_back=True),
-                reporter=self._reporter,
-            )
-        finally:
-            self._reporter.finish()
-        for warning in result.warnings:
-            self._reporter.warn(f"{component.name}: {warning}")
+        with open_reporter(self._settings, "restoring") as reporter:
+            reporter.start(component.name, component.bytes)
+            try:
+                result = run_restore(
+                    self._repository,
+                    self._snapshot,
+                    component.name,
+                    (),
+                    FolderTarget(folder, read_back=True),
+                    reporter=reporter,
+                )
+            finally:
+                reporter.finish()
+            for warning in result.warnings:
+                reporter.warn(f"{component.name}: {warning}")
         if result.problems:
             error = TargetError(
                 f"{result.problems[0][1]}; nothing was changed",

@@ -120,4 +120,4 @@ class SqlitePlace:
                 f"{self.path}: its tables do not have the rows that were recorded",
                 "restore an earlier snapshot",
             )
-        return [f"opens in its place, with all rows of {len(recorded)} tables"]
+        return [f"opens in its place, with all {sum(recorded.values())} rows"]

@@ -58,7 +58,7 @@ def test_what_was_kept_before_a_restore_is_never_the_latest(deleted: Snap, datab
 def test_people_read_what_was_proven(deleted: Snap, database: Path) -> None:
     out = deleted.ok("restore", "latest", "--in-place", "--yes").out
     assert f"events.db: {database} is as of " in out
-    assert "events.db: opens in its place, with all rows of 1 tables" in out
+    assert "events.db: opens in its place, with all 500 rows" in out
     assert "events.db: what was there before is snapshot " in out
 
 

@@ -51,7 +51,7 @@ def test_a_database_is_replaced_and_counted(tmp_path: Path, new: Path, journal: 
     make(live, 3, journal)
     replaced = replace(live, new)
     assert rows(live) == 7
-    assert "opens in its place, with all rows of 1 tables" in replaced.proofs
+    assert "opens in its place, with all 7 rows" in replaced.proofs
     assert [p.name for p in live.parent.iterdir()] == ["db"]
 
 
