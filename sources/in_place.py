@@ -55,7 +55,9 @@ class LivePlace(Protocol):
         ...
 
     def swap(self, folder: Path) -> None:
-        """Put the new state in place; the old one is then in ``folder``. All or nothing, durable.
+        """Put the new state in place and the old one beside or into ``folder``, which it was in.
+
+        All or nothing, durable on return. The folder above ``folder`` is there for it as well.
 
         Raises:
             OSError, TargetError: it could not be done; everything is as before.
@@ -102,15 +104,17 @@ def replace_in_place(
     if before is not None:
         save()
     with _workspace(place.path, result.warnings) as folder:
-        fill(folder)
-        result.proofs += place.prove_staged(folder)
+        staged = folder / "new"
+        staged.mkdir()
+        fill(staged)
+        result.proofs += place.prove_staged(staged)
         _require_unused(place)
         if place.fingerprint() != before:
             raise TargetError(
                 f"{place.path} was written to while its replacement was prepared; it is unchanged",
                 "stop what writes to it, then restore again",
             )
-        _exchange(place, folder, result)
+        _exchange(place, staged, result)
     return result
 
 
@@ -136,8 +140,10 @@ def _put_back(place: LivePlace, folder: Path, error: BaseException) -> None:
     try:
         place.put_back(folder)
     except OSError as again:
-        kept = folder.with_name(folder.name.replace(_WORKSPACE_PREFIX, ".snap-replaced-", 1))
-        os.rename(folder, kept)
+        kept = folder.parent.with_name(
+            folder.parent.name.replace(_WORKSPACE_PREFIX, ".snap-replaced-", 1)
+        )
+        os.rename(folder.parent, kept)
         raise TargetError(
             f"{reason}; and what was there before could not be put back: {again.strerror}",
             f"what was there before is in {kept}",

@@ -79,7 +79,7 @@ class SqlitePlace:
         # database is so damaged that it could not be settled.
         for suffix in _BESIDE:
             with contextlib.suppress(FileNotFoundError):
-                os.rename(f"{self.path}{suffix}", f"{folder / 'old'}{suffix}")
+                os.rename(f"{self.path}{suffix}", f"{folder.parent / 'old'}{suffix}")
         if not self._replaced:
             put_in_place(staged, self.path)
             return
@@ -87,9 +87,9 @@ class SqlitePlace:
             exchange(staged, self.path)
         except CannotExchange:
             # The old one keeps a name, and the new one takes its place at once.
-            os.link(self.path, folder / "old")
+            os.link(self.path, folder.parent / "old")
             os.replace(staged, self.path)
-            os.rename(folder / "old", staged)
+            os.rename(folder.parent / "old", staged)
 
     def put_back(self, folder: Path) -> None:
         """Exchange the files again."""
@@ -97,14 +97,14 @@ class SqlitePlace:
         # The new one may have got a log meanwhile.
         for suffix in _BESIDE:
             with contextlib.suppress(FileNotFoundError):
-                os.rename(f"{self.path}{suffix}", f"{folder / 'new'}{suffix}")
+                os.rename(f"{self.path}{suffix}", f"{folder.parent / 'unproven'}{suffix}")
         if self._replaced:
             os.replace(staged, self.path)
         else:
             os.unlink(self.path)
         for suffix in _BESIDE:
             with contextlib.suppress(FileNotFoundError):
-                os.rename(f"{folder / 'old'}{suffix}", f"{self.path}{suffix}")
+                os.rename(f"{folder.parent / 'old'}{suffix}", f"{self.path}{suffix}")
 
     def prove(self) -> list[str]:
         """Open it as its programs do, and count its rows once more."""

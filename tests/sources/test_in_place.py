@@ -152,7 +152,7 @@ def test_an_old_state_that_cannot_be_put_back_is_kept_and_its_place_told(live: P
     with pytest.raises(TargetError, match=r"wrong rows.*not permitted") as caught:
         replace_in_place(place, save=place.save, fill=place.fill)
     kept = Path(caught.value.hint.removeprefix("what was there before is in "))
-    assert (kept / "old").read_text() == "old"
+    assert (kept / "new/old").read_text() == "old"
 
 
 def test_what_a_killed_restore_left_is_removed_and_what_a_running_one_has_is_not(
