@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from snap import __version__
-from snap.errors import SnapError, SourceError, UsageError
+from snap.errors import IntegrityError, SnapError, SourceError, UsageError
 
 from .adopt import adopt_interrupted
 from .ahead import OpenAhead
-from .browse import Place
+from .browse import Place, walk_directory
 from .catalog import readable_snapshots
 from .compare import Comparer
 from .compression import Compression
@@ -31,7 +31,7 @@ from .snapshot import (
     SnapshotStatistics,
     encode_snapshot,
 )
-from .source import Attributes, Entry, NodeType, Source, View
+from .source import Attributes, Entry, NodeType, Source, Unchanged, View
 from .tree import Node, is_plain_name
 from .tree_writer import PendingNode, TreeWriter
 from .writer import BlobWriter, WriterOptions
@@ -121,6 +121,7 @@ class _Run:
         self._comparer = Comparer(repository.keys, max(2, os.cpu_count() or 2))
         self._reuse = Reuse(repository, repository.holdings.has, options.clean_below)
         self._files = FileWriter(repository, self._writer, self._reuse, self._comparer)
+        self._before: Component | None = None
         self._previous: PreviousTree | None = None
         self._previous_started_ns = 0
 
@@ -192,6 +193,8 @@ class _Run:
         try:
             with ahead.open(source) as view:
                 component = self._store_view(view, component, tally)
+        except Unchanged as unchanged:
+            component = self._carry_over(component, str(unchanged), tally)
         except (SourceError, OSError) as error:
             hint = getattr(error, "hint", "")
             message = f"{error} ({hint})" if hint else str(error)
@@ -210,10 +213,40 @@ class _Run:
             finished_ns=self._clock(),
         )
 
+    def _carry_over(self, component: Component, reason: str, tally: Tally) -> Component:
+        """Return the last snapshot's component as that of this run, if all it needs is there."""
+        before = self._before
+        if before is None or before.status != SUCCESS or not self._is_whole(before):
+            return replace(
+                component,
+                error=f"{reason}, but the last snapshot of it is not whole: dump it again",
+            )
+        self._reporter.warn(f"{component.name}: {reason}: taken over from the last snapshot")
+        tally.files, tally.bytes = before.files, before.bytes
+        return replace(
+            before,
+            place=component.place,
+            started_ns=component.started_ns,
+            downtime_ns=0,
+            warnings=(*before.warnings, printable(reason)),
+        )
+
+    def _is_whole(self, component: Component) -> bool:
+        """Return whether the repository holds all trees and contents of a component."""
+        subtree = component.subtree or ()
+        try:
+            return all(map(self._reuse.is_held, subtree)) and all(
+                all(map(self._reuse.is_held, node.subtree))
+                and (node.content is None or self._reuse.has_all(node.content))
+                for _, node in walk_directory(self._repository, subtree)
+            )
+        except IntegrityError:
+            return False
+
     def _find_previous(self, name: str) -> None:
         """Choose what this component is compared with."""
         service = printable(self._options.service)
-        before = previous_component(self._snapshots, service, name)
+        before = self._before = previous_component(self._snapshots, service, name)
         self._previous = None
         if before is not None:
             self._previous = PreviousTree(self._repository, before.subtree or ())

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol, cast
 
+from snap.errors import SourceError
+
 
 class NodeType(StrEnum):
     """What an entry is (spec/FORMAT.md §9.2)."""
@@ -147,6 +149,13 @@ def seekable(reader: Reader) -> SeekableReader | None:
     return None
 
 
+class Unchanged(SourceError):
+    """Raised by `Source.open`: nothing changed since the last snapshot, which serves again.
+
+    The message says how that is known.
+    """
+
+
 class View(Protocol):
     """One consistent view, open."""
 
@@ -200,5 +209,6 @@ class Source(Protocol):
 
         Raises:
             SourceError: there is nothing to dump, or not consistently.
+            Unchanged: it need not be dumped.
         """
         ...
