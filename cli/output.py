@@ -5,12 +5,16 @@ Nothing that comes from a source or a repository reaches a terminal unescaped.
 
 import base64
 import json
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import click
+
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
-_WIDE = 4096
+_GAP = 2
+"""Spaces between two columns of a table."""
 _FOLDED = 12
 """Characters below which a folded column is no longer readable."""
 
@@ -113,11 +117,44 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     ``~`` is folded where the table is wider than the terminal. Elsewhere, and where folding does
     not help, no cell is cut or folded.
     """
-    from rich.console import Console  # noqa: PLC0415 - rich costs 60 ms that most calls need not pay
+    cells = [[shown(cell) for cell in row] for row in rows]
+    widths = [
+        max(_cell_width(text) for text in (title.lstrip(">~"), *(row[number] for row in cells)))
+        for number, title in enumerate(columns)
+    ]
+    width = shutil.get_terminal_size().columns
+    natural = sum(widths) + _GAP * (len(columns) - 1)
+    if sys.stdout.isatty() and natural > width >= _least_width(columns, widths):
+        _print_folded(columns, cells)
+        return
+    click.secho(_aligned([title.lstrip(">~") for title in columns], columns, widths), bold=True)
+    # Not by rich: laying out a thousand rows takes it a second.
+    for row in cells:
+        print(_aligned(row, columns, widths))
+
+
+def _aligned(row: Sequence[str], columns: Sequence[str], widths: Sequence[int]) -> str:
+    padded = []
+    for text, title, width in zip(row, columns, widths, strict=True):
+        space = " " * (width - _cell_width(text))
+        padded.append(space + text if title.startswith(">") else text + space)
+    return (" " * _GAP).join(padded).rstrip()
+
+
+def _cell_width(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # noqa: PLC0415 - rich costs 60 ms that most calls need not pay
+
+    return cell_len(text)
+
+
+def _print_folded(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console  # noqa: PLC0415 - as above
     from rich.table import Table  # noqa: PLC0415 - as above
     from rich.text import Text  # noqa: PLC0415 - as above
 
-    cells = [[shown(cell) for cell in row] for row in rows]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in columns:
         table.add_column(
@@ -126,25 +163,15 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
             overflow="fold",
             no_wrap=not title.startswith("~"),
         )
-    for row in cells:
+    for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    console = Console(highlight=False, markup=False, emoji=False)
-    if console.is_terminal and _least_width(columns, cells) <= console.width:
-        console.print(table)
-        return
-    console = Console(width=_WIDE, highlight=False, markup=False, emoji=False, no_color=True)
-    with console.capture() as captured:
-        console.print(table)
-    for line in captured.get().splitlines():
-        print(line.rstrip())
+    Console(highlight=False, markup=False, emoji=False).print(table)
 
 
-def _least_width(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+def _least_width(columns: Sequence[str], widths: Sequence[int]) -> int:
     """Return how many columns of a terminal a table needs with all folding that is sensible."""
-    from rich.cells import cell_len  # noqa: PLC0415 - as above
-
-    width = 2 * (len(columns) - 1)
-    for number, title in enumerate(columns):
-        natural = max(cell_len(text) for text in (title, *(row[number] for row in rows)))
-        width += min(natural, _FOLDED) if title.startswith("~") else natural
-    return width
+    needed = (
+        min(width, _FOLDED) if title.startswith("~") else width
+        for title, width in zip(columns, widths, strict=True)
+    )
+    return sum(needed) + _GAP * (len(columns) - 1)

@@ -5,6 +5,7 @@ from typing import Any
 
 from snap.repo.clock import SECOND_NS
 from snap.repo.snapshot import Component, Snapshot
+from snap.repo.stats import Gain
 from snap.repo.tree import Node
 
 from .output import raw_name_fields
@@ -16,6 +17,15 @@ def seconds(duration_ns: int) -> float:
     return round(duration_ns / SECOND_NS, 6)
 
 
+def gain_record(gain: Gain) -> dict[str, int]:
+    """Return what was processed, what of it was new, and what that took."""
+    return {
+        "bytes_processed": gain.bytes_processed,
+        "bytes_new": gain.bytes_new,
+        "bytes_stored": gain.bytes_stored,
+    }
+
+
 def component_record(component: Component) -> dict[str, Any]:
     """Return one component of a snapshot."""
     return {
@@ -24,9 +34,7 @@ def component_record(component: Component) -> dict[str, Any]:
         "place": component.place,
         "status": component.status,
         "files": component.files,
-        "bytes_processed": component.bytes,
-        "bytes_new": component.bytes_new,
-        "bytes_stored": component.bytes_stored,
+        **gain_record(Gain(component.bytes, component.bytes_new, component.bytes_stored)),
         "consistency": component.consistency,
         "time": iso_time(component.point_ns),
         "duration_seconds": seconds(component.finished_ns - component.started_ns),

@@ -18,6 +18,7 @@ from snap.sources.verify import verify_component
 
 from .errors import DAMAGED, INCOMPLETE, OK, print_error, words_of_os_error, worst
 from .errors import FAILED as EXIT_FAILED
+from .in_place import restore_in_place
 from .options import SnapCommand
 from .output import (
     counted,
@@ -34,6 +35,19 @@ from .session import find_snapshot, open_session, split_selector
 from .settings import Settings
 
 Place = tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """The command's arguments, as click names them."""
+
+    snapshot: str
+    target: str | None
+    in_place: bool
+    yes: bool
+    overwrite: bool
+    verify: bool
+    dry_run: bool
 
 
 @dataclass(slots=True)
@@ -56,7 +70,9 @@ class _Outcome:
 
 @click.command(cls=SnapCommand)
 @click.argument("snapshot", metavar="SNAP[:COMPONENT[/PATH]]")
-@click.option("--target", metavar="DIR", required=True, help="Write into this folder.")
+@click.option("--target", metavar="DIR", help="Write into this folder.")
+@click.option("--in-place", is_flag=True, help="Replace the databases where they live.")
+@click.option("--yes", is_flag=True, help="Do not ask before replacing.")
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
 @click.option(
     "--verify",
@@ -65,37 +81,55 @@ class _Outcome:
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be written, write nothing.")
 @click.pass_obj
-def command(
-    settings: Settings,
-    *,
-    snapshot: str,
-    target: str,
-    overwrite: bool,
-    verify: bool,
-    dry_run: bool,
-) -> int:
-    """Write a snapshot, or a part of it, into a folder and prove that it is whole.
+def command(settings: Settings, /, **arguments: Any) -> int:
+    """Put a snapshot, or a part of it, back and prove that it is whole.
 
-    Each component goes into a folder of its own: DIR/COMPONENT/... SNAP is an id or its
-    beginning, 'latest', or @2026-11-01[T02:00]: the last one not after it.
+    With --target each component goes into a folder of its own: DIR/COMPONENT/... With --in-place
+    databases are replaced where they live: staged beside, proven, exchanged; what was there is kept
+    in a snapshot, and comes back if anything is wrong. SNAP is an id or its beginning, 'latest', or
+    @2026-11-01[T02:00]: the last one not after it.
     """
-    selector, place = split_selector(snapshot)
-    if not target:
-        raise UsageError("--target is empty", "name the folder to write into")
-    root = Path(target)
+    request = _Request(**arguments)
+    selector, place = split_selector(request.snapshot)
+    if request.in_place:
+        _check_in_place(request, place)
+        with open_session(settings) as repository:
+            chosen = find_snapshot(repository, settings, selector)
+            name = resolve_path(chosen, place)[0] if place else None
+            return restore_in_place(repository, chosen, name, settings, yes=request.yes)
+    if not request.target:
+        raise UsageError("nothing says where to restore to", "add --target FOLDER, or --in-place")
+    root = Path(request.target)
     with open_session(settings) as repository:
         chosen = find_snapshot(repository, settings, selector)
         components, path = _chosen_components(chosen, place)
-        if dry_run:
+        if request.dry_run:
             parts = [_plan(repository, chosen, c, path, settings) for c in components]
             return _print_plan(chosen, parts, root, settings)
         repository.require_full("restore")
         _make_folder(root)
-        run = _Run(repository, chosen, settings, overwrite=overwrite, verify=verify)
+        run = _Run(
+            repository,
+            chosen,
+            settings,
+            overwrite=request.overwrite,
+            verify=request.verify,
+        )
         with open_reporter(settings, "restoring") as reporter:
             outcomes = [run.restore(c, path, root / c.name, reporter) for c in components]
     _print_result(chosen, outcomes, root, settings)
     return worst([outcome.exit_code for outcome in outcomes])
+
+
+def _check_in_place(request: _Request, place: str) -> None:
+    if request.target is not None:
+        raise UsageError("--target and --in-place exclude each other", "choose one")
+    if request.overwrite or request.dry_run:
+        raise UsageError("--overwrite and --dry-run go with --target only")
+    if "/" in place:
+        raise UsageError(
+            "--in-place replaces whole databases", "restore a part of one with --target"
+        )
 
 
 def _chosen_components(snapshot: Snapshot, place: str) -> tuple[list[Component], Place]:

@@ -8,6 +8,7 @@ from snap.repo.stats import Gain, RepositoryStatistics, repository_statistics
 
 from .options import SnapCommand
 from .output import print_json, print_table, shown_size
+from .records import gain_record
 from .session import open_session
 from .settings import Settings
 from .times import iso_time, local_time
@@ -75,32 +76,24 @@ def _record(s: RepositoryStatistics) -> dict[str, Any]:
         "compression_ratio": s.compression_ratio,
         "deduplication_ratio": s.deduplication_ratio,
         "by_component": [
-            {"name": c.name, "service": c.service, "snapshots": c.snapshots, **_gain_record(c.gain)}
+            {"name": c.name, "service": c.service, "snapshots": c.snapshots, **gain_record(c.gain)}
             for c in s.by_component
         ],
         "by_snapshot": [
             {
                 "id": g.snapshot.id.hex(),
                 "time": iso_time(g.snapshot.time_ns),
-                **_gain_record(g.gain),
+                **gain_record(g.gain),
                 "components": [
                     {
                         "name": c.name,
-                        **_gain_record(Gain(c.bytes, c.bytes_new, c.bytes_stored)),
+                        **gain_record(Gain(c.bytes, c.bytes_new, c.bytes_stored)),
                     }
                     for c in g.snapshot.components
                 ],
             }
             for g in s.by_snapshot
         ],
-    }
-
-
-def _gain_record(gain: Gain) -> dict[str, int]:
-    return {
-        "bytes_processed": gain.bytes_processed,
-        "bytes_new": gain.bytes_new,
-        "bytes_stored": gain.bytes_stored,
     }
 
 

@@ -6,18 +6,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from snap import __version__
-from snap.errors import SnapError, SourceError, UsageError
+from snap.errors import IntegrityError, SnapError, SourceError, UsageError
 
 from .adopt import adopt_interrupted
+from .ahead import OpenAhead
+from .browse import Place, walk_directory
 from .catalog import readable_snapshots
 from .compare import Comparer
 from .compression import Compression
 from .extents import Content
 from .file_writer import FileWriter, PendingFile, Tally
-from .ids import Kind
+from .ids import BlobId, Kind
 from .layout import Hints
 from .lease import Lease, Owner
-from .previous import PreviousTree, is_unchanged, previous_component
+from .previous import PreviousTree, is_stored_alike, is_unchanged, previous_component
 from .progress import Reporter
 from .repository import SNAPSHOT_PREFIX, Repository
 from .reuse import CLEAN_BELOW, Reuse
@@ -30,7 +32,7 @@ from .snapshot import (
     SnapshotStatistics,
     encode_snapshot,
 )
-from .source import Attributes, Entry, NodeType, Source, View
+from .source import Attributes, Entry, NodeType, Source, Unchanged, View
 from .tree import Node, is_plain_name
 from .tree_writer import PendingNode, TreeWriter
 from .writer import BlobWriter, WriterOptions
@@ -120,14 +122,16 @@ class _Run:
         self._comparer = Comparer(repository.keys, max(2, os.cpu_count() or 2))
         self._reuse = Reuse(repository, repository.holdings.has, options.clean_below)
         self._files = FileWriter(repository, self._writer, self._reuse, self._comparer)
+        self._before: Component | None = None
         self._previous: PreviousTree | None = None
         self._previous_started_ns = 0
 
     def run(self, sources: Sequence[Source], confirm: Callable[[], None]) -> Snapshot:
         started = self._clock()
         self._is_alone = len(sources) == 1
+        ahead = OpenAhead(sources)
         try:
-            components = [self._component(source) for source in sources]
+            components = [self._component(source, ahead) for source in sources]
             self._writer.finish()
             snapshot = self._snapshot(components, started)
             if self._options.dry_run:
@@ -145,6 +149,7 @@ class _Run:
             self._writer.abandon()
             raise
         finally:
+            ahead.close()
             self._comparer.close()
             self._writer.close()
 
@@ -173,7 +178,7 @@ class _Run:
             ),
         )
 
-    def _component(self, source: Source) -> Component:
+    def _component(self, source: Source, ahead: OpenAhead) -> Component:
         started = self._clock()
         tally = Tally()
         component = Component(
@@ -187,8 +192,10 @@ class _Run:
         self._reporter.start(component.name, None)
         self._find_previous(component.name)
         try:
-            with source.open() as view:
+            with ahead.open(source) as view:
                 component = self._store_view(view, component, tally)
+        except Unchanged as unchanged:
+            component = self._carry_over(component, str(unchanged), tally)
         except (SourceError, OSError) as error:
             hint = getattr(error, "hint", "")
             message = f"{error} ({hint})" if hint else str(error)
@@ -207,17 +214,47 @@ class _Run:
             finished_ns=self._clock(),
         )
 
+    def _carry_over(self, component: Component, reason: str, tally: Tally) -> Component:
+        """Return the last snapshot's component as that of this run, if all it needs is there."""
+        before = self._before
+        if before is None or before.status != SUCCESS or not self._is_whole(before):
+            return replace(
+                component,
+                error=f"{reason}, but the last snapshot of it is not whole: dump it again",
+            )
+        self._reporter.warn(f"{component.name}: {reason}: taken over from the last snapshot")
+        tally.files, tally.bytes = before.files, before.bytes
+        return replace(
+            before,
+            place=component.place,
+            started_ns=component.started_ns,
+            downtime_ns=0,
+            warnings=(*before.warnings, printable(reason)),
+        )
+
+    def _is_whole(self, component: Component) -> bool:
+        """Return whether the repository holds all trees and contents of a component."""
+        subtree = component.subtree or ()
+        try:
+            return all(map(self._reuse.is_held, subtree)) and all(
+                all(map(self._reuse.is_held, node.subtree))
+                and (node.content is None or self._reuse.has_all(node.content))
+                for _, node in walk_directory(self._repository, subtree)
+            )
+        except IntegrityError:
+            return False
+
     def _find_previous(self, name: str) -> None:
         """Choose what this component is compared with."""
         service = printable(self._options.service)
-        before = previous_component(self._snapshots, service, name)
+        before = self._before = previous_component(self._snapshots, service, name)
         self._previous = None
         if before is not None:
             self._previous = PreviousTree(self._repository, before.subtree or ())
             self._previous_started_ns = before.started_ns
 
     def _store_view(self, view: View, component: Component, tally: Tally) -> Component:
-        trees = TreeWriter(self._writer, tally)
+        trees = TreeWriter(self._writer, tally, self._stored_tree)
         problems: list[tuple[bytes, str]] = []
         entries = 0
         for entry in view.entries():
@@ -273,15 +310,20 @@ class _Run:
         attributes = entry.attributes
         if entry.open is None or attributes is None:
             return "it has no content that could be read"
-        self._reporter.advance(0, item=printable_path(entry.path))
         known = self._unread(entry, attributes, previous)
         if known is not None:
             tally.files += 1
             tally.bytes += known.size_bytes
-            self._reporter.advance(known.size_bytes)
-            same = Node(entry.path[-1], NodeType.FILE, attributes, content=known)
+            self._reporter.advance(known.size_bytes, item=printable_path(entry.path))
+            # The same node again where it is: its directory may then be known as a whole.
+            same = (
+                previous
+                if previous is not None and is_stored_alike(previous, attributes)
+                else Node(entry.path[-1], NodeType.FILE, attributes, content=known)
+            )
             trees.add_node(entry.path, lambda: same)
             return ""
+        self._reporter.advance(0, item=printable_path(entry.path))
         before = previous.content if previous is not None else None
         hints = Hints(entry.page_bytes, entry.record_widths)
         try:
@@ -298,6 +340,11 @@ class _Run:
             entry.path, _pending_file(entry.path[-1], attributes, content, changed=changed)
         )
         return ""
+
+    def _stored_tree(self, path: Place, nodes: Sequence[Node]) -> BlobId | None:
+        """Return the tree blob of the previous version that holds just these nodes."""
+        known = self._previous.blob_of(path, nodes) if self._previous is not None else None
+        return known if known is not None and self._reuse.is_held(known) else None
 
     def _unread(
         self, entry: Entry, attributes: Attributes, previous: Node | None

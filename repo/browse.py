@@ -25,6 +25,14 @@ def read_directory(repository: Repository, subtree: Sequence[BlobId]) -> Iterato
     Raises:
         IntegrityError: a tree blob is missing or damaged, or names are out of order.
     """
+    for _, nodes in read_tree_blobs(repository, subtree):
+        yield from nodes
+
+
+def read_tree_blobs(
+    repository: Repository, subtree: Sequence[BlobId]
+) -> Iterator[tuple[BlobId, list[Node]]]:
+    """Yield the tree blobs of one directory with their nodes; raises as `read_directory`."""
     last = b""
     for id_ in subtree:
         try:
@@ -32,7 +40,7 @@ def read_directory(repository: Repository, subtree: Sequence[BlobId]) -> Iterato
             last = check_order(nodes, after=last)
         except DecodeError as error:
             raise IntegrityError(f"tree blob {id_.hex()}: {error}") from error
-        yield from nodes
+        yield id_, nodes
 
 
 def walk_directory(

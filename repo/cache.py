@@ -21,12 +21,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, zip_longest
+from itertools import chain, count, repeat, zip_longest
 from pathlib import Path
 
 from .cache_file import CacheDamaged, CacheFailed, CacheFile, many_pages, transaction, view
 from .cache_keys import SCHEMA as KEYS_SCHEMA
 from .cache_keys import KeyTable, Rows, key_of, keys_of, part_of
+from .cache_rows import SCHEMA as ROWS_SCHEMA
 from .cache_rows import RowMac, require
 from .ids import BlobId, Kind, ObjectId
 from .index import PackColumns
@@ -35,24 +36,6 @@ from .pack import PackEntry, PackSummary
 __all__ = ["Cache", "CacheFailed", "Location", "is_metadata"]
 
 _SCHEMA_VERSION = 2
-_SCHEMA = (
-    """
-create table indexes(
-    row integer primary key, id blob not null unique, packs integer not null,
-    blobs integer not null, mac blob not null);
-create table packs(
-    first integer primary key, id blob not null, kind integer not null, size integer not null,
-    keys integer not null, count integer not null, index_row integer not null,
-    mac blob not null, entries blob not null);
-create index packs_by_id on packs(id);
-create index packs_by_index on packs(index_row);
-create table limits(row integer primary key, value integer not null, mac blob not null);
-create table metadata(
-    id blob not null, kind integer not null, mac blob not null, plain blob not null,
-    primary key(id, kind)) without rowid;
-"""
-    + KEYS_SCHEMA
-)
 _PACK_SQL = (
     "select p.first, p.id, p.kind, p.size, p.keys, p.count, p.mac, i.id, p.entries "
     "from packs p left join indexes i on i.row=p.index_row "
@@ -88,8 +71,8 @@ class Cache:
         self._proven_at = (-1, -1)
         self._kept: OrderedDict[int, PackColumns] = OrderedDict()
         self._kept_bytes = 0
-        self._kept_ids: dict[BlobId, PackColumns] = {}
-        self._file = CacheFile(path, instance_id, _SCHEMA, _SCHEMA_VERSION)
+        self._kept_places: dict[BlobId, tuple[PackColumns, int]] = {}
+        self._file = CacheFile(path, instance_id, ROWS_SCHEMA + KEYS_SCHEMA, _SCHEMA_VERSION)
 
     @property
     def rebuilt(self) -> bool:
@@ -247,11 +230,19 @@ class Cache:
             for number, first, pack in self._places(id_)
         ]
 
+    def locate_one(self, id_: BlobId) -> Location | None:
+        """Return a place of a blob: the first, or one in a pack that was read not long ago."""
+        # The blobs of one folder lie in few packs: no query for most.
+        kept = self._kept_places.get(id_)
+        if kept is None:
+            return next(iter(self.locate(id_)), None)
+        pack, position = kept
+        return Location(pack.id, pack.kind, pack.entry(position))
+
     def packs_with(self, id_: BlobId) -> list[PackColumns]:
         """Return packs that hold a blob: all of them, or one that was read not long ago."""
-        # The blobs of one folder lie in few packs: no query for most.
-        kept = self._kept_ids.get(id_)
-        return [kept] if kept is not None else self.all_packs_with(id_)
+        kept = self._kept_places.get(id_)
+        return [kept[0]] if kept is not None else self.all_packs_with(id_)
 
     def all_packs_with(self, id_: BlobId) -> list[PackColumns]:
         """Return all packs that hold a blob."""
@@ -330,17 +321,17 @@ class Cache:
         pack = self._mac.verified_pack(row)
         self._kept[first] = pack
         self._kept_bytes += len(pack.entries)
-        self._kept_ids.update(dict.fromkeys(pack.ids(), pack))
+        self._kept_places.update(zip(pack.ids(), zip(repeat(pack), count()), strict=False))
         while self._kept_bytes > _KEPT_BYTES and len(self._kept) > 1:
             _, oldest = self._kept.popitem(last=False)
             self._kept_bytes -= len(oldest.entries)
             for gone in oldest.ids():
-                self._kept_ids.pop(gone, None)
+                self._kept_places.pop(gone, None)
         return pack
 
     def _forget_packs(self) -> None:
         self._kept.clear()
-        self._kept_ids.clear()
+        self._kept_places.clear()
         self._kept_bytes = 0
 
     # Packs

@@ -20,6 +20,22 @@ _LIMIT = struct.Struct("<5sQ")
 _SUM = struct.Struct("<5sqQQ")
 _METADATA = struct.Struct("<5s32sQ")
 
+SCHEMA = """
+create table indexes(
+    row integer primary key, id blob not null unique, packs integer not null,
+    blobs integer not null, mac blob not null);
+create table packs(
+    first integer primary key, id blob not null, kind integer not null, size integer not null,
+    keys integer not null, count integer not null, index_row integer not null,
+    mac blob not null, entries blob not null);
+create index packs_by_id on packs(id);
+create index packs_by_index on packs(index_row);
+create table limits(row integer primary key, value integer not null, mac blob not null);
+create table metadata(
+    id blob not null, kind integer not null, mac blob not null, plain blob not null,
+    primary key(id, kind)) without rowid;
+"""
+
 
 class RowMac:
     """Makes and checks the keyed hashes of rows; ``key`` is 32 bytes."""

@@ -14,6 +14,9 @@ from .ids import Kind, ObjectId
 from .repository import SNAPSHOT_PREFIX, Repository
 from .snapshot import Snapshot, decode_snapshot, encode_snapshot
 
+BEFORE_RESTORE_TAG = "before-restore"
+"""Of snapshots that keep what a restore in place replaced."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -83,7 +86,7 @@ def select_snapshot(snapshots: Sequence[Snapshot], selector: str, zone: tzinfo) 
 
     An id prefix (of the snapshot or of what it was before its tags were changed), ``latest``,
     ``latest~2`` (the second before it), or ``@2026-11-01`` or ``@2026-11-01T02:00``: the last one
-    not after it (a date means its end).
+    not after it (a date means its end). Those tagged ``before-restore`` are meant by id only.
 
     Raises:
         SnapshotNotFound: none, or several.
@@ -91,10 +94,12 @@ def select_snapshot(snapshots: Sequence[Snapshot], selector: str, zone: tzinfo) 
     """
     if not snapshots:
         raise SnapshotNotFound("the repository has no snapshots", "make one with 'snap backup'")
+    # What was kept of a database before it was replaced is what nobody wants back by mistake.
+    regular = [s for s in snapshots if BEFORE_RESTORE_TAG not in s.tags] or snapshots
     if re.fullmatch(r"latest(~\d{1,9})?", selector):
-        return _before_latest(snapshots, int(selector.partition("~")[2] or 0))
+        return _before_latest(regular, int(selector.partition("~")[2] or 0))
     if selector.startswith("@"):
-        return _not_after(snapshots, selector[1:], zone)
+        return _not_after(regular, selector[1:], zone)
     prefix = selector.lower()
     found = [
         s

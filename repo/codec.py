@@ -2,7 +2,7 @@
 
 import struct
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, cast
 
 import msgpack
@@ -90,6 +90,21 @@ def field(value: Mapping[str, Any], key: str, kind: type[_T], default: _T | None
     return item
 
 
+def fields(value: Mapping[str, Any], kinds: Iterable[tuple[str, type]]) -> list[Any]:
+    """Return the values of several keys, each of its kind; faster than one after the other.
+
+    Raises:
+        DecodeError: one is absent, or of another type.
+    """
+    found = []
+    for key, kind in kinds:
+        item = value.get(key)
+        if type(item) is not kind:
+            raise DecodeError(f"{key!r} is missing or not {kind.__name__}")
+        found.append(item)
+    return found
+
+
 def optional(value: Mapping[str, Any], key: str, kind: type[_T]) -> _T | None:
     """Return ``value[key]`` if present; as `field` otherwise."""
     return field(value, key, kind) if value.get(key) is not None else None
@@ -105,6 +120,9 @@ def int_column(table: Mapping[str, Any], key: str, code: str, count: int) -> tup
     size = count * _CODE_BYTES[code]
     if len(column) != size:
         raise DecodeError(f"the column {key!r} has {len(column)} bytes instead of {size}")
+    if count == 1:
+        # Most files are of one extent.
+        return (int.from_bytes(column, "little"),)
     return struct.unpack(f"<{count}{code}", column)
 
 

@@ -27,6 +27,7 @@ MAX_PAGE_BYTES = 65_536
 MAX_REGION_BYTES = 16 << 20
 _LIST_END_BELOW = 4
 _HOLE_INDEX = 0xFFFFFFFF
+_CONTENT_KINDS = (("layout", str), ("size", int))
 
 
 class UnknownLayout(SnapError):
@@ -51,16 +52,14 @@ class Paging:
     region_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class ExtentTable:
+class ExtentTable(NamedTuple):
     """A run of extents; in the layout of pages with the digests of its regions, joined."""
 
     extents: tuple[Extent, ...]
     regions: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(NamedTuple):
     """What a file holds: a table of extents, or the extents blobs that together list them.
 
     ``paging`` is set in the layout of pages only; ``regions`` belong to ``extents``.
@@ -121,8 +120,7 @@ def decode_content(fields: Mapping[str, Any]) -> Content:
     Raises:
         DecodeError: it is not as the format says.
     """
-    layout = codec.field(fields, "layout", str)
-    size = codec.field(fields, "size", int)
+    layout, size = codec.fields(fields, _CONTENT_KINDS)
     if size < 0:
         raise DecodeError("a file of negative size")
     if layout not in _KNOWN_LAYOUTS:
@@ -130,7 +128,8 @@ def decode_content(fields: Mapping[str, Any]) -> Content:
     if layout == LAYOUT_RECORDS:
         return _decode_records(fields, size)
     paging = _decode_paging(fields) if layout == LAYOUT_PAGES else None
-    chunk = codec.field(fields, "chunk", int, default=0) if layout == LAYOUT_STREAM else 0
+    has_chunk = layout == LAYOUT_STREAM and "chunk" in fields
+    chunk = codec.field(fields, "chunk", int) if has_chunk else 0
     if not 0 <= chunk <= MAX_REGION_BYTES:
         raise DecodeError("chunks of an impossible size")
     if ("extents" in fields) == ("lists" in fields):
@@ -184,7 +183,7 @@ def decode_table(table: Mapping[str, Any], length: int, paging: Paging | None) -
         DecodeError: it does not add up, or has not one digest for each region.
     """
     extents = decode_extents(table)
-    if sum(e.length for e in extents) != length:
+    if sum([e.length for e in extents]) != length:
         raise DecodeError("extents do not add up to what they describe")
     if paging is None:
         return ExtentTable(extents)
@@ -235,7 +234,7 @@ def decode_extents(table: Mapping[str, Any]) -> tuple[Extent, ...]:
         DecodeError: columns of unequal length, a blob number that is none, a length of zero.
     """
     blobs = _ids(table, "blobs")
-    if len(set(blobs)) != len(blobs):
+    if len(blobs) > 1 and len(set(blobs)) != len(blobs):
         raise DecodeError("an extent table names a blob twice")
     raw_index = codec.field(table, "index", bytes)
     count = len(raw_index) // 4
@@ -244,6 +243,9 @@ def decode_extents(table: Mapping[str, Any]) -> tuple[Extent, ...]:
     lengths = codec.int_column(table, "length", "Q", count)
     if lengths and (min(lengths) == 0 or max(lengths) >= 1 << 63):
         raise DecodeError("an extent has an impossible length")
+    if index == (0,) and blobs:
+        # As most small files have it.
+        return (Extent(blobs[0], offsets[0], lengths[0]),)
     known = len(blobs)
     extents = []
     for number, offset, length in zip(index, offsets, lengths, strict=True):

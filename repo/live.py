@@ -5,7 +5,6 @@ whether a tree was followed before.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 from snap.backends.base import ObjectNotFound, ShortRead
 from snap.errors import IntegrityError, SnapError
@@ -122,7 +121,7 @@ class LiveBlobs:
                 self._follow_extents(where, part)
             for list_ in part.lists:
                 if self._live.mark(list_[0]) is not False:
-                    self._follow_extents(where, replace(part, lists=(list_,)))
+                    self._follow_extents(where, part._replace(lists=(list_,)))
 
     def _follow_blob(self, where: str, blob: BlobId, content: Content) -> None:
         is_new = self._live.mark(blob)

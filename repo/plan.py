@@ -84,14 +84,14 @@ class PlannedBlob:
 class Plan:
     """Collects files, then yields their blobs in the order of packs. For one thread.
 
-    ``locate`` says where a blob lies. It is asked once for each, but for files of very many blobs,
-    which may have forgotten one when it comes again.
+    ``locate`` says where a blob lies, None where no index knows. It is asked once for each, but for
+    files of very many blobs, which may have forgotten one when it comes again.
 
     Raises:
         PlanFailed: from any method; there is no room for temporary files.
     """
 
-    def __init__(self, locate: Callable[[BlobId], list[Location]]) -> None:
+    def __init__(self, locate: Callable[[BlobId], Location | None]) -> None:
         self._locate = locate
         self._db = sqlite3.connect("", isolation_level=None)
         self._db.execute("pragma journal_mode=off")
@@ -150,11 +150,9 @@ class Plan:
             self._recent.clear()
         self._blobs += 1
         self._recent[id_] = self._blobs
-        places = self._locate(id_)
-        if places:
-            self._pending_blobs.append((self._blobs, *_blob_row(id_, places[0])))
-        else:
-            self._pending_blobs.append((self._blobs, id_, *(None,) * 9))
+        place = self._locate(id_)
+        row = (id_, *(None,) * 9) if place is None else _blob_row(id_, place)
+        self._pending_blobs.append((self._blobs, *row))
         return self._blobs
 
     def _forget_extents(self, kept: int) -> None:

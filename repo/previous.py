@@ -1,11 +1,12 @@
 """The previous version: what the last snapshot of the same source holds at the same path."""
 
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 
 from snap.backends.base import BackendError
 from snap.errors import IntegrityError
 
-from .browse import Place, read_directory
+from .browse import Place, read_tree_blobs
 from .clock import SECOND_NS
 from .ids import BlobId
 from .repository import Repository
@@ -13,10 +14,12 @@ from .snapshot import Component, Snapshot
 from .source import Attributes, NodeType
 from .tree import Node
 
+_RECENT_BLOBS = 4
 _TICK_NS = 20_000_000
 """Kernels stamp files with the time of their last tick, up to 10 ms ago."""
 _COARSE_TICK_NS = 2 * SECOND_NS
 """What file systems without fractions of a second round to."""
+_INODE_END = Attributes._fields.index("inode") + 1
 
 
 def previous_component(snapshots: Iterable[Snapshot], service: str, name: str) -> Component | None:
@@ -37,7 +40,8 @@ class PreviousTree:
 
     def __init__(self, repository: Repository, subtree: Sequence[BlobId]) -> None:
         self._repository = repository
-        self._folders = [_Folder((), self._nodes(subtree))]
+        self._recent: OrderedDict[tuple[Place, bytes], tuple[BlobId, list[Node]]] = OrderedDict()
+        self._folders = [_Folder((), self._nodes((), subtree))]
 
     def find(self, path: Place) -> Node | None:
         """Return the node that was at ``path``."""
@@ -48,12 +52,26 @@ class PreviousTree:
             return None
         node = folder.advance(path[-1])
         if node is not None and node.type is NodeType.DIR:
-            self._folders.append(_Folder(path, self._nodes(node.subtree)))
+            self._folders.append(_Folder(path, self._nodes(path, node.subtree)))
         return node
 
-    def _nodes(self, subtree: Sequence[BlobId]) -> Iterator[Node]:
+    def blob_of(self, path: Place, nodes: Sequence[Node]) -> BlobId | None:
+        """Return the tree blob that holds just these nodes of a folder, if it was read lately.
+
+        None says nothing: the nodes may be there all the same.
+        """
+        id_, before = self._recent.get((path, nodes[0].name), (None, [])) if nodes else (None, [])
+        # Nodes that were handed out by `find` are recognised as the same without a comparison.
+        return id_ if before == nodes else None
+
+    def _nodes(self, path: Place, subtree: Sequence[BlobId]) -> Iterator[Node]:
         try:
-            yield from read_directory(self._repository, subtree)
+            for id_, nodes in read_tree_blobs(self._repository, subtree):
+                if nodes:
+                    self._recent[(path, nodes[0].name)] = (id_, nodes)
+                    if len(self._recent) > _RECENT_BLOBS:
+                        self._recent.popitem(last=False)
+                yield from nodes
         except (IntegrityError, BackendError):
             return
 
@@ -68,6 +86,18 @@ class _Folder:
         while self._next is not None and self._next.name < name:
             self._next = next(self._nodes, None)
         return self._next if self._next is not None and self._next.name == name else None
+
+
+def is_stored_alike(node: Node, now: Attributes) -> bool:
+    """Return whether a file's attributes would be stored as they are in ``node``."""
+    before = node.attributes
+    # Mode to inode; which disk it lies on is kept of hard links only.
+    return (
+        before[:_INODE_END] == now[:_INODE_END]
+        and before.xattrs == now.xattrs
+        and before.links == now.links
+        and (now.links == 1 or before.device == now.device)
+    )
 
 
 def is_unchanged(node: Node, size_bytes: int | None, now: Attributes, looked_ns: int) -> bool:

@@ -102,7 +102,7 @@ class _Run:
     def restore(self, nodes: Iterator[tuple[Place, Node]], find: Callable[[Place], Node]) -> None:
         """Restore all nodes; ``find`` returns one again by its place."""
         while True:
-            with Plan(self._repository.cache.locate) as plan:
+            with Plan(self._repository.cache.locate_one) as plan:
                 scatter = Scatter(self._repository, self._target, self._reporter)
                 self._plan(plan, nodes, scatter.failed)
                 scatter.run(plan)

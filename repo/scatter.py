@@ -4,6 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from itertools import groupby
 from operator import attrgetter
 
@@ -25,6 +26,7 @@ GAP_BYTES = 64 << 10
 """What lies between two blobs is read with them up to here: a request costs more than that."""
 _TASK_BLOBS = 256
 TASK_SLICES = 4096
+_SMALL_SLICE_BYTES = 64 << 10
 _FILE_OF = attrgetter("file")
 
 
@@ -48,6 +50,10 @@ class Task:
         if blob.location is not None:
             self.begin = blob.location.entry.offset
             self.end = self.begin + blob.location.entry.stored_length
+
+    def is_of_small_slices(self) -> bool:
+        """Return whether there is little to do for each slice."""
+        return self.end - self.begin < _SMALL_SLICE_BYTES * self.slices
 
     def takes(self, blob: PlannedBlob) -> bool:
         """Take the next blob of the plan if it may be read together with these."""
@@ -102,6 +108,7 @@ class Scatter:
         self._target = target
         self._reporter = reporter
         self._lock = threading.Lock()
+        self._small = threading.Lock()
         self.failed: dict[int, IntegrityError] = {}
         self.files = 0
         self.bytes = 0
@@ -133,6 +140,12 @@ class Scatter:
         if not blobs:
             return
         stored = self._read(task) if task.shared is None else None
+        # Threads that each do next to nothing between two calls to the system only take the
+        # interpreter's lock from each other: of 60,000 files, 8.6 s with one and 12 s with three.
+        with self._small if task.is_of_small_slices() else nullcontext():
+            self._write_blobs(task, blobs, stored)
+
+    def _write_blobs(self, task: Task, blobs: list[PlannedBlob], stored: memoryview | None) -> None:
         files = written = 0
         for blob in blobs:
             try:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol, cast
 
+from snap.errors import SourceError
+
 
 class NodeType(StrEnum):
     """What an entry is (spec/FORMAT.md §9.2)."""
@@ -150,6 +152,13 @@ def seekable(reader: Reader) -> SeekableReader | None:
     return None
 
 
+class Unchanged(SourceError):
+    """Raised by `Source.open`: nothing changed since the last snapshot, which serves again.
+
+    The message says how that is known.
+    """
+
+
 class View(Protocol):
     """One consistent view, open."""
 
@@ -190,10 +199,19 @@ class Source(Protocol):
         """Where it is, for people."""
         ...
 
+    @property
+    def can_wait(self) -> bool:
+        """Whether an open view is a copy, which stays as it is until it is read.
+
+        Such a source may be opened by another thread than the one that reads and leaves it.
+        """
+        ...
+
     def open(self) -> AbstractContextManager[View]:
         """Open one consistent view; leaving the context releases all it holds.
 
         Raises:
             SourceError: there is nothing to dump, or not consistently.
+            Unchanged: it need not be dumped.
         """
         ...

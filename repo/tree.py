@@ -15,6 +15,16 @@ NODES_LIMIT = 4096
 NAME_LIMIT_BYTES = 4096
 MAX_DEPTH = 4096
 _MODE_MASK = 0o7777
+_TYPES = {str(type_): type_ for type_ in NodeType}
+_NODE_KINDS = (("name", bytes), ("type", str))
+_ATTRIBUTE_KINDS = (
+    ("mode", int),
+    ("uid", int),
+    ("gid", int),
+    ("user", str),
+    ("group", str),
+    ("mtime", int),
+)
 
 
 class Node(NamedTuple):
@@ -138,26 +148,24 @@ def check_order(nodes: Iterable[Node], after: bytes = b"") -> bytes:
 
 
 def _decode_node(fields: Mapping[str, Any]) -> Node:
-    name = codec.field(fields, "name", bytes)
+    name, type_name = codec.fields(fields, _NODE_KINDS)
     if not is_plain_name(name):
         raise DecodeError(f"a node with the name {name[:80]!r}, which no entry can have")
-    try:
-        type_ = NodeType(codec.field(fields, "type", str))
-    except ValueError as error:
-        raise DecodeError("a node of unknown type") from error
+    type_ = _TYPES.get(type_name)
+    if type_ is None:
+        raise DecodeError("a node of unknown type")
     attributes = decode_attributes(fields)
-    node = Node(name, type_, attributes)
     match type_:
         case NodeType.FILE:
             content = decode_content(codec.field(fields, "content", dict))
-            changed = codec.field(fields, "changed", bool, default=False)
-            return Node(name, type_, attributes, content=content, changed=bool(changed))
+            changed = "changed" in fields and codec.field(fields, "changed", bool)
+            return Node(name, type_, attributes, content=content, changed=changed)
         case NodeType.DIR:
             return Node(name, type_, attributes, subtree=decode_subtree(fields))
         case NodeType.SYMLINK:
             return Node(name, type_, attributes, target=codec.field(fields, "target", bytes))
         case _:
-            return node
+            return Node(name, type_, attributes)
 
 
 def decode_subtree(fields: Mapping[str, Any]) -> tuple[BlobId, ...]:
@@ -181,35 +189,28 @@ def decode_attributes(fields: Mapping[str, Any]) -> Attributes:
     Raises:
         DecodeError: one is missing or impossible.
     """
-    mode = codec.field(fields, "mode", int)
+    mode, uid, gid, user, group, mtime_ns = codec.fields(fields, _ATTRIBUTE_KINDS)
     if mode & ~_MODE_MASK:
         raise DecodeError("a mode with bits that are no permissions")
+    if uid < 0 or gid < 0:
+        raise DecodeError("an owner or group is negative")
     return Attributes(
-        mode=mode,
-        uid=_non_negative(fields, "uid"),
-        gid=_non_negative(fields, "gid"),
-        user=codec.field(fields, "user", str),
-        group=codec.field(fields, "group", str),
-        mtime_ns=codec.field(fields, "mtime", int),
-        ctime_ns=codec.optional(fields, "ctime", int),
-        inode=codec.optional(fields, "inode", int),
-        device=codec.field(fields, "device", int, default=0),
-        links=codec.field(fields, "links", int, default=1),
-        rdev=codec.field(fields, "rdev", int, default=0),
-        xattrs=_decode_xattrs(fields),
+        mode,
+        uid,
+        gid,
+        user,
+        group,
+        mtime_ns,
+        codec.field(fields, "ctime", int) if "ctime" in fields else None,
+        codec.field(fields, "inode", int) if "inode" in fields else None,
+        codec.field(fields, "device", int) if "device" in fields else 0,
+        codec.field(fields, "links", int) if "links" in fields else 1,
+        codec.field(fields, "rdev", int) if "rdev" in fields else 0,
+        _decode_xattrs(fields) if "xattrs" in fields else (),
     )
 
 
-def _non_negative(fields: Mapping[str, Any], key: str) -> int:
-    value = codec.field(fields, key, int)
-    if value < 0:
-        raise DecodeError(f"{key!r} is negative")
-    return value
-
-
 def _decode_xattrs(fields: Mapping[str, Any]) -> tuple[tuple[bytes, bytes], ...]:
-    if "xattrs" not in fields:
-        return ()
     pairs = codec.field(fields, "xattrs", list)
     for pair in pairs:
         if (

@@ -1,6 +1,6 @@
 """Building trees from sorted entries, bottom up, with bounded memory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from snap.errors import SourceError
@@ -13,6 +13,7 @@ from .writer import BlobWriter, Ticket
 
 PendingNode = Callable[[], Node]
 """Returns a node, waiting for what its content or its subtree still needs."""
+FindStored = Callable[[tuple[bytes, ...], Sequence[Node]], BlobId | None]
 
 
 @dataclass(slots=True)
@@ -21,15 +22,21 @@ class _OpenDirectory:
     attributes: Attributes | None
     last_name: bytes = b""
     nodes: list[PendingNode] = field(default_factory=list)
-    blobs: list[Ticket] = field(default_factory=list)
+    blobs: list[Ticket | BlobId] = field(default_factory=list)
 
 
 class TreeWriter:
-    """Takes entries sorted by path, a directory before what is in it."""
+    """Takes entries sorted by path, a directory before what is in it.
 
-    def __init__(self, writer: BlobWriter, tally: Tally) -> None:
+    ``find_stored`` may know a stored tree blob that holds just some nodes of a directory.
+    """
+
+    def __init__(
+        self, writer: BlobWriter, tally: Tally, find_stored: FindStored = lambda _path, _nodes: None
+    ) -> None:
         self._writer = writer
         self._tally = tally
+        self._find_stored = find_stored
         self._stack = [_OpenDirectory((), None)]
 
     def add_directory(self, path: tuple[bytes, ...], attributes: Attributes) -> None:
@@ -75,7 +82,11 @@ class TreeWriter:
     def _store(self, directory: _OpenDirectory) -> None:
         nodes = [pending() for pending in directory.nodes]
         directory.nodes = []
-        directory.blobs.append(self._writer.submit(Kind.TREE, encode_tree(nodes)))
+        known = self._find_stored(directory.path, nodes)
+        if known is None:
+            directory.blobs.append(self._writer.submit(Kind.TREE, encode_tree(nodes)))
+        else:
+            directory.blobs.append(known)
 
     def _close_directory(self) -> None:
         directory = self._stack.pop()
@@ -95,8 +106,11 @@ class TreeWriter:
         if directory.nodes or not directory.blobs:
             self._store(directory)
         ids = []
-        for future in directory.blobs:
-            blob = future.result()
-            self._tally.add(blob)
-            ids.append(blob.id)
+        for blob in directory.blobs:
+            if isinstance(blob, Ticket):
+                stored = blob.result()
+                self._tally.add(stored)
+                ids.append(stored.id)
+            else:
+                ids.append(blob)
         return tuple(ids)

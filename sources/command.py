@@ -100,6 +100,7 @@ class CommandSource:
     """
 
     kind = "command"
+    can_wait = False
 
     def __init__(
         self, command: Sequence[str] | str, *, name: str, clock: Clock = system_clock
@@ -211,6 +212,7 @@ class StdinSource:
     """Whatever arrives on a stream; an empty one is an error."""
 
     kind = "stdin"
+    can_wait = False
 
     def __init__(self, stream: BinaryIO, *, name: str, clock: Clock = system_clock) -> None:
         self.name = name

@@ -12,7 +12,6 @@ import pwd
 import stat as stat_module
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +23,8 @@ from snap.repo.source import Attributes, Consistency, Entry, NodeType, ViewRepor
 from .recognise import Inspector
 
 _NO_XATTRS = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENODATA, errno.EPERM})
+_OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_REPLACED = "its folder was replaced meanwhile"
 _WORTH_ADVICE_BYTES = 1 << 20
 _TYPES = {
     stat_module.S_IFREG: NodeType.FILE,
@@ -44,6 +45,7 @@ class FilesSource:
     """
 
     kind = "files"
+    can_wait = False
 
     def __init__(
         self,
@@ -73,13 +75,55 @@ class FilesSource:
         yield FilesView(raw, os.fsencode(self._path.name), found, self._excludes, self._clock)
 
 
-@dataclass(frozen=True, slots=True)
 class _Folder:
-    """A folder that is being walked: where, what is still to come, which one it was."""
+    """A folder that is being walked: where, what is still to come, which one it was.
 
-    path: tuple[bytes, ...]
-    names: Iterator[bytes]
-    identity: tuple[int, int | None]
+    What is in it is looked at through a descriptor, so that a link that is put in its place does
+    not lead to files outside of the tree.
+    """
+
+    def __init__(
+        self,
+        path: tuple[bytes, ...],
+        full: bytes,
+        names: Iterator[bytes],
+        identity: tuple[int, int | None],
+    ) -> None:
+        self.path = path
+        self.full = full
+        self.names = names
+        self._identity = identity
+        self._descriptor: int | None = None
+
+    def look(self, name: bytes) -> os.stat_result:
+        """Return the status of what has this name in it; of a link itself."""
+        return os.stat(name, dir_fd=self.descriptor(), follow_symlinks=False)
+
+    def descriptor(self) -> int:
+        """Return the open folder.
+
+        Raises:
+            OSError: it cannot be opened, or is another one now.
+        """
+        if self._descriptor is not None:
+            return self._descriptor
+        try:
+            descriptor = os.open(self.full, _OPEN_FOLDER)
+        except OSError as error:
+            if error.errno in (errno.ENOTDIR, errno.ELOOP):
+                raise OSError(errno.ESTALE, _REPLACED) from error
+            raise
+        if _identity(os.fstat(descriptor)) != self._identity:
+            os.close(descriptor)
+            raise OSError(errno.ESTALE, _REPLACED)
+        self._descriptor = descriptor
+        return descriptor
+
+    def close(self) -> None:
+        """Give the descriptor up; it is opened again when needed."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
 
 
 class FilesView:
@@ -130,30 +174,32 @@ class FilesView:
             top = _sorted_names(self._root)
         except OSError as error:
             raise SourceError(f"{os.fsdecode(self._root)}: {error.strerror}") from error
-        stack = [_Folder((), iter(top), _identity(self._found))]
-        while stack:
-            above, names = stack[-1].path, stack[-1].names
-            name = next(names, None)
-            if name is None:
-                stack.pop()
-                continue
-            path = (*above, name)
-            if self._is_excluded(path):
-                continue
-            entry = self._look(path, stack[-1])
-            below: list[bytes] = []
-            if entry.type is NodeType.DIR and entry.attributes is not None and not entry.problem:
-                try:
-                    below = _sorted_names(self._full(path))
-                except OSError as error:
-                    entry = _with_problem(entry, error)
-            yield entry
-            if below and entry.attributes is not None:
-                identity = (entry.attributes.device, entry.attributes.inode)
-                stack.append(_Folder(path, iter(below), identity))
-
-    def _full(self, path: tuple[bytes, ...]) -> bytes:
-        return b"/".join((self._root.rstrip(b"/"), *path))
+        root = self._root.rstrip(b"/")
+        stack = [_Folder((), root or b"/", iter(top), _identity(self._found))]
+        try:
+            while stack:
+                folder = stack[-1]
+                name = next(folder.names, None)
+                if name is None:
+                    stack.pop().close()
+                    continue
+                path = (*folder.path, name)
+                if self._is_excluded(path):
+                    continue
+                full = b"%b/%b" % (folder.full, name) if folder.path else b"%b/%b" % (root, name)
+                entry = self._look(full, path, folder)
+                below: list[bytes] = []
+                if entry.type is NodeType.DIR:
+                    entry, below = _list_folder(full, entry)
+                yield entry
+                if below and entry.attributes is not None:
+                    # One descriptor is open at a time, however deep the tree.
+                    folder.close()
+                    identity = (entry.attributes.device, entry.attributes.inode)
+                    stack.append(_Folder(path, full, iter(below), identity))
+        finally:
+            for folder in stack:
+                folder.close()
 
     def _is_excluded(self, path: tuple[bytes, ...]) -> bool:
         if not self._excludes:
@@ -166,16 +212,16 @@ class FilesView:
                 return True
         return False
 
-    def _look(self, path: tuple[bytes, ...], folder: "_Folder") -> Entry:
-        full, type_ = self._full(path), NodeType.FILE
+    def _look(self, full: bytes, path: tuple[bytes, ...], folder: _Folder) -> Entry:
+        type_ = NodeType.FILE
         try:
-            found = os.lstat(full)
+            found = folder.look(path[-1])
             type_ = _TYPES.get(stat_module.S_IFMT(found.st_mode), type_)
             entry = self._entry(full, path, found)
-            # A link put in the folder's place would lead to files outside of the tree.
-            inside = os.stat(os.path.dirname(full), follow_symlinks=not folder.path)
-            if _identity(inside) != folder.identity:
-                return Entry(path, type_, None, problem="its folder was replaced meanwhile")
+            xattrs = entry.attributes.xattrs if entry.attributes is not None else ()
+            # These were read by path, which may lead elsewhere by now.
+            if xattrs and _identity(os.lstat(full)) != _identity(found):
+                raise OSError(errno.ESTALE, _REPLACED)
         except OSError as error:
             return Entry(path, type_, None, problem=error.strerror or str(error))
         return entry
@@ -201,8 +247,14 @@ def _sorted_names(folder: bytes) -> list[bytes]:
     return sorted(os.listdir(folder))
 
 
-def _with_problem(entry: Entry, error: OSError) -> Entry:
-    return Entry(entry.path, entry.type, entry.attributes, problem=error.strerror or str(error))
+def _list_folder(full: bytes, entry: Entry) -> tuple[Entry, list[bytes]]:
+    """Return a folder's entry, with the problem if there is one, and the names in it."""
+    if entry.attributes is None or entry.problem:
+        return entry, []
+    try:
+        return entry, _sorted_names(full)
+    except OSError as error:
+        return entry._replace(problem=error.strerror or str(error)), []
 
 
 def attributes_of(full: bytes, found: os.stat_result) -> Attributes:

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from snap.errors import TargetError
 from snap.repo.source import Attributes, NodeType
@@ -55,6 +56,14 @@ class _Move:
     aside: bytes | None
 
 
+class _Born(NamedTuple):
+    """What the system gives to what is made in the staging folder; of the mode, what it allows."""
+
+    uid: int
+    gid: int
+    mode: int
+
+
 class FolderTarget:
     """A folder that a component is restored into; made if it is missing.
 
@@ -69,7 +78,7 @@ class FolderTarget:
         self._made: list[bytes] = []
         self._staging = b""
         self._new = b""
-        self._born = (-1, -1)
+        self._born = _Born(-1, -1, 0)
         self._folders: dict[Place, Attributes] = {}
         self._merged: set[Place] = set()
         self._root_attributes: Attributes | None = None
@@ -104,14 +113,20 @@ class FolderTarget:
         """Write a file under the staging folder, in the fewest calls to the system."""
         path = self._staged(entry.path)
         try:
-            descriptor = os.open(path, _NEW_FILE, 0o600)
+            attributes, born = entry.attributes, self._born
+            is_born_right = (
+                attributes[:3] == (attributes.mode & born.mode, born.uid, born.gid)
+                and not attributes.xattrs
+            )
+            descriptor = os.open(path, _NEW_FILE, attributes.mode if is_born_right else 0o600)
             try:
                 count = os.write(descriptor, data)
                 if count < len(data):
                     _write_at(descriptor, memoryview(data)[count:], count)
-                self._set_attributes(
-                    path, entry.attributes, NodeType.FILE, descriptor, born=self._born
-                )
+                if is_born_right:
+                    os.utime(descriptor, ns=(attributes.mtime_ns, attributes.mtime_ns))
+                else:
+                    self._set_attributes(path, attributes, NodeType.FILE, descriptor, born=born)
             finally:
                 os.close(descriptor)
         except OSError as error:
@@ -194,12 +209,12 @@ class FolderTarget:
         os.mkdir(staging, 0o700)
         try:
             new = os.path.join(staging, b"new")
-            os.mkdir(new, 0o700)
+            os.mkdir(new)
             os.mkdir(os.path.join(staging, b"old"), 0o700)
-            # Whom what is made in there belongs to: the folder's group may be handed down, and
-            # a server may make somebody else of root.
+            # Whom what is made in there belongs to, and with which permissions: the folder's group
+            # or access list may be handed down, and a server may make somebody else of root.
             found = os.lstat(new)
-            self._born = (found.st_uid, found.st_gid)
+            self._born = _Born(found.st_uid, found.st_gid, found.st_mode & 0o777)
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
             raise
@@ -238,16 +253,16 @@ class FolderTarget:
         type_: NodeType,
         descriptor: int | None = None,
         *,
-        born: tuple[int, int] | None = None,
+        born: _Born | None = None,
     ) -> None:
         """Set owner, extended attributes, mode and times, in the order in which they last.
 
-        ``born`` is whom it belongs to as it was just made, None where that is not known.
+        ``born`` says whom it belongs to as it was just made, None where that is not known.
         """
         subject: int | bytes = path if descriptor is None else descriptor
         is_link = type_ is NodeType.SYMLINK
         mode = attributes.mode
-        if (attributes.uid, attributes.gid) != born and not self._set_owner(
+        if (attributes.uid, attributes.gid) != (born and born[:2]) and not self._set_owner(
             subject, attributes, is_link=is_link
         ):
             # A program that runs as its owner must not run as whoever restored it.

@@ -48,6 +48,7 @@ class SqliteSource:
     """
 
     kind = "sqlite"
+    can_wait = True
 
     def __init__(
         self,
@@ -392,12 +393,17 @@ def _count_rows(db: sqlite3.Connection, warnings: list[str]) -> dict[str, int]:
     )
     counts = {}
     for (name,) in db.execute(sql).fetchall():
-        quoted = '"' + name.replace('"', '""') + '"'
         try:
-            counts[name] = db.execute(f"select count(*) from {quoted}").fetchone()[0]
+            counts[name] = count_rows(db, name)
         except sqlite3.OperationalError as error:
             warnings.append(f"the rows of table {name} could not be counted: {error}")
     return counts
+
+
+def count_rows(db: sqlite3.Connection, table: str) -> int:
+    """Return how many rows a table has."""
+    quoted = '"' + table.replace('"', '""') + '"'
+    return int(db.execute(f"select count(*) from {quoted}").fetchone()[0])
 
 
 @contextmanager

@@ -133,6 +133,7 @@ class RecordsSource:
     """A folder of which is known that one of its files is made of records."""
 
     kind = "files"
+    can_wait = False
 
     def __init__(self, folder: Path) -> None:
         self._inner = FilesSource(folder)

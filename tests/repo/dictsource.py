@@ -53,6 +53,7 @@ class DictSource:
     files: Mapping[bytes, Item]
     name: str = "data"
     kind: str = "files"
+    can_wait: bool = False
     place: str = "/somewhere"
     error_at_end: Exception | None = None
     report: ViewReport = field(default_factory=lambda: ViewReport(Consistency.CRASH, 5))

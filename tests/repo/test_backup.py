@@ -1,7 +1,7 @@
 import random
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,15 @@ from snap.repo.dump import dump_file
 from snap.repo.progress import SilentReporter
 from snap.repo.repository import Repository
 from snap.repo.snapshot import UNSTORED
-from snap.repo.source import Attributes, Consistency, Entry, NodeType, Reader, ViewReport
+from snap.repo.source import (
+    Attributes,
+    Consistency,
+    Entry,
+    NodeType,
+    Reader,
+    Unchanged,
+    ViewReport,
+)
 
 from .conftest import OPTIONS, Opener, back_up
 from .dictsource import FILE, BytesReader, DictSource, records
@@ -49,6 +57,39 @@ def test_a_second_backup_of_the_same_stores_nothing_new(
         second = back_up(again, source)
         assert second.statistics.bytes_new == 0
         assert second.components[0].subtree == first.components[0].subtree
+
+
+class UnchangedSource(DictSource):
+    @contextmanager
+    def open(self) -> Iterator[DictSource]:
+        raise Unchanged("its last transaction is still 7")
+        yield self
+
+
+def test_what_did_not_change_is_taken_over_from_the_last_snapshot(
+    repository: Repository,
+) -> None:
+    files = {b"a/f": NOISE, b"b": b"x"}
+    report = ViewReport(Consistency.QUIESCED, 5, {"last": 7}, warnings=("w",), downtime_ns=9)
+    first = back_up(repository, DictSource(files, report=report)).components[0]
+    second = back_up(repository, UnchangedSource({})).components[0]
+    assert second.subtree == first.subtree
+    assert (second.files, second.bytes, second.bytes_stored) == (2, first.bytes, 0)
+    assert (second.statistics, second.point_ns, second.downtime_ns) == ({"last": 7}, 5, 0)
+    assert second.warnings == ("w", "its last transaction is still 7")
+    assert content(repository, b"a/f") == NOISE
+
+
+def test_what_did_not_change_and_is_not_stored_whole_is_not_taken_over(
+    repository: Repository, backend: MemoryBackend, open_again: Opener
+) -> None:
+    with pytest.raises(SourceError, match="not whole"):
+        back_up(repository, UnchangedSource({}))
+    back_up(repository, DictSource({b"f": NOISE}))
+    for pack in list(backend.list("data/")):
+        backend.delete(pack.name)
+    with pytest.raises(SourceError, match="not whole"):
+        back_up(open_again(), UnchangedSource({}))
 
 
 def test_equal_content_in_one_run_is_stored_once(repository: Repository) -> None:

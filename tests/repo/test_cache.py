@@ -49,6 +49,18 @@ def test_blobs_of_a_loaded_index_are_found_and_forgotten_with_it(path: Path) -> 
     cache.close()
 
 
+def test_one_place_is_given_of_a_blob_that_has_several_or_none(path: Path) -> None:
+    cache = Cache(path, INSTANCE, KEY)
+    cache.add_index(INDEX, [pack(1, 10, 11), pack(2, 11, 12)])
+    # The second time they are known from their packs, which were read for the others.
+    for number in (10, 11, 12, 12, 11, 10):
+        assert cache.locate_one(blob(number)) in cache.locate(blob(number))
+    assert cache.locate_one(blob(13)) is None
+    cache.drop_indexes([INDEX])
+    assert cache.locate_one(blob(10)) is None
+    cache.close()
+
+
 def test_what_was_loaded_is_there_after_opening_again(path: Path) -> None:
     first = Cache(path, INSTANCE, KEY)
     first.add_index(INDEX, [pack(1, 10)])

@@ -33,14 +33,14 @@ def blob(number: int) -> BlobId:
     return BlobId(number.to_bytes(32, "big"))
 
 
-def locate(id_: BlobId) -> list[Location]:
+def locate(id_: BlobId) -> Location | None:
     """Place blobs in packs of ten, later numbers further to the front; blob 0 is nowhere."""
     number = int.from_bytes(id_, "big")
     if number == 0:
-        return []
+        return None
     pack, place = divmod(10**6 - number, 10)
     entry = PackEntry(id_, Kind.DATA, 1, 0, 0, place * BLOB_BYTES, BLOB_BYTES, BLOB_BYTES)
-    return [Location(ObjectId(pack.to_bytes(32, "big")), DATA_PACK, entry)]
+    return Location(ObjectId(pack.to_bytes(32, "big")), DATA_PACK, entry)
 
 
 def file(name: bytes, size: int, attributes: Attributes = ODD) -> TargetEntry:
@@ -75,7 +75,7 @@ def test_blobs_come_in_the_order_of_packs_with_the_slices_of_all_files() -> None
         c = plan.add_file(file(b"c", 20), [Extent(blob(14), 7, 10), Extent(None, 0, 10)])
         found = list(plan.blobs(100))
         assert [one.id for one in found] == [blob(25), blob(14), blob(3)]
-        assert [one.location for one in found] == [locate(one.id)[0] for one in found]
+        assert [one.location for one in found] == [locate(one.id) for one in found]
         slices = [(s.file, s.at, s.start, s.length, s.is_whole_file) for s in found[2].slices]
         assert slices == [(a, 0, 5, 10, False), (a, 20, 5, 10, False), (b, 0, 0, 10, True)]
         assert [s.file for s in found[1].slices] == [c]
@@ -86,7 +86,7 @@ def test_blobs_come_in_the_order_of_packs_with_the_slices_of_all_files() -> None
 def test_each_blob_is_located_once_and_what_is_nowhere_comes_first() -> None:
     asked: list[BlobId] = []
 
-    def asking(id_: BlobId) -> list[Location]:
+    def asking(id_: BlobId) -> Location | None:
         asked.append(id_)
         return locate(id_)
 

@@ -5,7 +5,12 @@ import pytest
 from snap.repo.clock import SECOND_NS
 from snap.repo.extents import Content
 from snap.repo.ids import BlobId
-from snap.repo.previous import PreviousTree, is_unchanged, previous_component
+from snap.repo.previous import (
+    PreviousTree,
+    is_stored_alike,
+    is_unchanged,
+    previous_component,
+)
 from snap.repo.repository import Repository
 from snap.repo.snapshot import Component, Snapshot
 from snap.repo.source import Attributes, NodeType
@@ -26,6 +31,41 @@ def test_nodes_are_found_in_order_and_missing_ones_are_passed_over(repository: R
     asked = [b"a", b"a/aa", b"a/b", b"a/c", b"a/c/d", b"a/c/x", b"a/e", b"b", b"b/c", b"f", b"g"]
     found = [path for path in asked if tree.find(tuple(path.split(b"/"))) is not None]
     assert found == [b"a", b"a/b", b"a/c", b"a/c/d", b"a/e", b"f"]
+
+
+def test_a_folder_that_was_read_and_is_the_same_is_known_by_its_blob(
+    repository: Repository,
+) -> None:
+    files = {b"a/b": b"1", b"a/c": b"2", b"d": b"3"}
+    component = back_up(repository, DictSource(files)).components[0]
+    tree = PreviousTree(repository, component.subtree or ())
+    found = [tree.find(path) for path in ((b"a",), (b"a", b"b"), (b"a", b"c"), (b"d",))]
+    a, b, c, d = (node for node in found if node is not None)
+    assert tree.blob_of((b"a",), [b, c]) == a.subtree[0]
+    assert tree.blob_of((), [a, d]) == (component.subtree or ())[0]
+    other = c._replace(attributes=c.attributes._replace(mode=0o600))
+    for path, nodes in (((b"a",), [b]), ((b"a",), [b, other]), ((b"x",), [b, c]), ((), [])):
+        assert tree.blob_of(path, nodes) is None
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        NOW._replace(mode=0o600),
+        NOW._replace(user="other"),
+        NOW._replace(xattrs=((b"user.a", b"1"),)),
+        NOW._replace(links=2),
+    ],
+)
+def test_attributes_that_differ_are_stored_anew(now: Attributes) -> None:
+    assert not is_stored_alike(NODE, now)
+
+
+def test_of_the_disk_only_hard_links_tell() -> None:
+    linked = NODE._replace(attributes=NOW._replace(links=2, device=1))
+    assert is_stored_alike(NODE, NOW._replace(device=9))
+    assert is_stored_alike(linked, NOW._replace(links=2, device=1))
+    assert not is_stored_alike(linked, NOW._replace(links=2, device=9))
 
 
 def test_a_lost_tree_has_no_nodes(repository: Repository) -> None:

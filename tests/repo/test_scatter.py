@@ -75,7 +75,7 @@ def scatter_all(
 ) -> tuple[MemoryTarget, Scatter, dict[bytes, int]]:
     target, numbers = MemoryTarget(), {}
     scatter = Scatter(repository, target, SilentReporter())
-    with Plan(repository.cache.locate) as plan:
+    with Plan(repository.cache.locate_one) as plan:
         for name, extents in files.items():
             numbers[name] = plan.add_file(entry(name, sum(e.length for e in extents)), extents)
         scatter.run(plan)
@@ -159,8 +159,8 @@ def test_portions_end_at_gaps_packs_and_sizes() -> None:
         place_of(5, 2, RANGE_BYTES, 1),
         place_of(6, 3, 7, 10 * RANGE_BYTES),
     ]
-    found = {p.entry.id: [p] for p in places}
-    with Plan(lambda id_: found[id_]) as plan:
+    found = {p.entry.id: p for p in places}
+    with Plan(found.get) as plan:
         for number, p in enumerate(places):
             plan.add_file(entry(b"%d" % number, 1), [Extent(p.entry.id, 0, 1)])
         tasks = [([b.id[-1] for b in t.blobs], t.begin, t.end) for t in plan_tasks(plan)]
@@ -234,7 +234,7 @@ def test_a_store_that_fails_and_a_target_that_is_full_stop_the_run(
         def write_file(self, entry: TargetEntry, data: bytes | memoryview) -> None:
             raise TargetError("No space left on device")
 
-    with Plan(repository.cache.locate) as plan:
+    with Plan(repository.cache.locate_one) as plan:
         plan.add_file(entry(b"f", len(PLAINS[0])), [Extent(ids[0], 0, len(PLAINS[0]))])
         with pytest.raises(TargetError, match="No space"):
             Scatter(repository, FullTarget(), SilentReporter()).run(plan)

@@ -1,10 +1,13 @@
+from collections.abc import Sequence
+
 import pytest
 
 from snap.errors import SourceError
 from snap.repo.file_writer import Tally
+from snap.repo.ids import BlobId, Kind
 from snap.repo.repository import Repository
 from snap.repo.source import Attributes, NodeType
-from snap.repo.tree import Node
+from snap.repo.tree import Node, encode_tree
 from snap.repo.tree_writer import TreeWriter
 from snap.repo.writer import BlobWriter, WriterOptions
 
@@ -44,6 +47,27 @@ def test_nesting_beyond_the_limit_is_refused(trees: TreeWriter) -> None:
         for _ in range(5000):
             path = (*path, b"d")
             trees.add_directory(path, A)
+
+
+def test_nodes_that_are_stored_already_are_not_stored_again(repository: Repository) -> None:
+    known = BlobId(b"k" * 32)
+    asked = []
+
+    def find(path: tuple[bytes, ...], nodes: Sequence[Node]) -> BlobId | None:
+        asked.append((path, [node.name for node in nodes]))
+        return known if path else None
+
+    tally = Tally()
+    with_known = TreeWriter(BlobWriter(repository, WriterOptions(dry_run=True)), tally, find)
+    with_known.add_directory((b"d",), A)
+    add(with_known, b"d", b"x")
+    with_known.add_node((b"e",), lambda: Node(b"e", NodeType.FIFO, A))
+    [root] = with_known.finish()
+    assert asked == [((b"d",), [b"x"]), ((), [b"d", b"e"])]
+    directory = Node(b"d", NodeType.DIR, A, subtree=(known,))
+    plain = encode_tree([directory, Node(b"e", NodeType.FIFO, A)])
+    assert root == repository.keys.blob_id(Kind.TREE, plain)
+    assert tally.bytes_new == len(plain)
 
 
 def test_an_empty_root_is_one_tree_blob(trees: TreeWriter) -> None:

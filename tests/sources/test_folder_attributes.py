@@ -18,6 +18,23 @@ def mine(**more: object) -> Attributes:
     return Attributes(mode=0o600, uid=os.getuid(), gid=os.getgid(), **more)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0])
+def test_files_get_their_modes_whatever_the_mask(tmp_path: Path, mask: int) -> None:
+    modes = (0o644, 0o666, 0o600, 0o444, 0, 0o4755, 0o1777)
+    before = os.umask(mask)
+    try:
+        target = FolderTarget(tmp_path / "t")
+        for mode in modes:
+            entry = TargetEntry((b"%o" % mode,), NodeType.FILE, mine()._replace(mode=mode), 1)
+            target.check_file(entry)
+            target.write_file(entry, b"x")
+        assert target.finish() == []
+    finally:
+        os.umask(before)
+    found = [stat.S_IMODE((tmp_path / f"t/{mode:o}").stat().st_mode) for mode in modes]
+    assert found == list(modes)
+
+
 @pytest.mark.parametrize("link_to", [(), (b"..", b"outside"), (b"/etc/passwd",)])
 def test_a_hard_link_to_something_outside_is_refused(
     tmp_path: Path, link_to: tuple[bytes, ...]

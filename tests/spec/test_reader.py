@@ -1,7 +1,6 @@
 """What the reader must do with repositories that this version's writer does not make."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -148,7 +147,7 @@ def test_extents_of_any_layout_that_do_not_add_up_are_refused_by_the_reader(
     extents = (Extent(maker.blob(Kind.DATA, PLAIN), 0, 256), Extent(None, 0, 256))
     node = file_in_layout(maker, layout, extents, listed=False)
     assert node.content is not None
-    longer = replace(node.content, size_bytes=513)
+    longer = node.content._replace(size_bytes=513)
     maker.snapshot(maker.tree(Node(b"file", NodeType.FILE, Attributes(0o600), content=longer)))
     code, error = restore_error(maker, tmp_path / "out", capsys)
     assert (code, error) == (1, "reader: error: extents do not add up\n")
