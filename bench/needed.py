@@ -52,13 +52,15 @@ def needed_blobs(repository: Repository, snapshots: list[Snapshot]) -> Needed:
             if node.content is None:
                 continue
             path = f"{name}/{b'/'.join(place).decode('utf-8', 'backslashreplace')}"
-            lists = {id_ for id_, _ in node.content.lists}
-            extents = extents_of(repository, node.content, path)
-            data = {extent.blob for extent in extents if extent.blob is not None}
-            companions = set(_companions(repository, node.content, data))
-            needed.data |= data
-            needed.metadata |= lists | companions
-            needed.paths.setdefault(path, set()).update(data, lists, companions)
+            # Versions that are measured may be older than files of records.
+            for content in getattr(node.content, "parts", (node.content,)):
+                lists = {id_ for id_, _ in content.lists}
+                extents = extents_of(repository, content, path)
+                data = {extent.blob for extent in extents if extent.blob is not None}
+                companions = set(_companions(repository, content, data))
+                needed.data |= data
+                needed.metadata |= lists | companions
+                needed.paths.setdefault(path, set()).update(data, lists, companions)
     return needed
 
 

@@ -15,8 +15,9 @@ from .catalog import readable_snapshots
 from .compare import Comparer
 from .compression import Compression
 from .extents import Content
-from .file_writer import ContentInBlob, FileWriter, PendingContent, Tally
+from .file_writer import FileWriter, PendingFile, Tally
 from .ids import BlobId, Kind
+from .layout import Hints
 from .lease import Lease, Owner
 from .previous import PreviousTree, is_stored_alike, is_unchanged, previous_component
 from .progress import Reporter
@@ -324,9 +325,10 @@ class _Run:
             return ""
         self._reporter.advance(0, item=printable_path(entry.path))
         before = previous.content if previous is not None else None
+        hints = Hints(entry.page_bytes, entry.record_widths)
         try:
             with entry.open() as reader:
-                content = self._files.store(reader, before, entry.page_bytes, tally, self._reporter)
+                content = self._files.store(reader, before, hints, tally, self._reporter)
                 changed = reader.is_changed()
         except OSError as error:
             return error.strerror or str(error)
@@ -357,7 +359,7 @@ class _Run:
 
 
 def _pending_file(
-    name: bytes, attributes: Attributes, content: PendingContent | ContentInBlob, *, changed: bool
+    name: bytes, attributes: Attributes, content: PendingFile, *, changed: bool
 ) -> PendingNode:
     def node() -> Node:
         return Node(name, NodeType.FILE, attributes, content=content.result(), changed=changed)

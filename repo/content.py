@@ -20,18 +20,18 @@ _AHEAD_ITEMS = 4096
 
 
 def extents_of(repository: Repository, content: Content, where: str) -> Iterator[Extent]:
-    """Yield the extents of a file in order.
+    """Yield the extents of a file in order; of records, those of one column after the other.
 
     Raises:
         UnknownLayout: a later version's layout.
         IntegrityError: a list of extents is missing or damaged.
     """
     require_layout(content, where)
-    if content.extents is not None:
-        yield from content.extents
-        return
-    for id_, length in content.lists:
-        yield from load_table(repository, content, id_, length).extents
+    for part in content.parts:
+        if part.extents is not None:
+            yield from part.extents
+        for id_, length in part.lists:
+            yield from load_table(repository, part, id_, length).extents
 
 
 def load_table(repository: Repository, content: Content, id_: BlobId, length: int) -> ExtentTable:

@@ -7,6 +7,7 @@ from snap.errors import IntegrityError
 from .browse import PathNotFound, Place, find_node, read_directory, require_tree
 from .content import OrderedReader, extents_of
 from .extents import Content
+from .interleave import read_records
 from .repository import Repository
 from .snapshot import Snapshot
 from .source import NodeType
@@ -54,7 +55,10 @@ def _only_file(repository: Repository, snapshot: Snapshot, component: str) -> Pl
 def _stream(repository: Repository, content: Content, where: str) -> Iterator[bytes | memoryview]:
     with OrderedReader(repository, _FETCHERS) as reader:
         try:
-            yield from _join(reader.read(extents_of(repository, content, where)))
+            if content.columns:
+                yield from _join(read_records(repository, reader, content, where))
+            else:
+                yield from _join(reader.read(extents_of(repository, content, where)))
         except IntegrityError as error:
             raise IntegrityError(f"{where}: {error}", error.hint) from error
 

@@ -1,4 +1,4 @@
-"""Files as lists of extents, slices of blobs (spec/FORMAT.md §9.3 to §9.6)."""
+"""Files as lists of extents, slices of blobs (spec/FORMAT.md §9.3 to §9.7)."""
 
 import struct
 from collections.abc import Iterable, Mapping
@@ -11,11 +11,13 @@ from . import codec
 from .codec import DecodeError
 from .crypto import DIGEST_BYTES
 from .ids import BlobId, split_ids
+from .records import Records, are_widths
 
 LAYOUT_BLOBS = "blobs"
 LAYOUT_PAGES = "pages"
+LAYOUT_RECORDS = "records"
 LAYOUT_STREAM = "stream"
-_KNOWN_LAYOUTS = frozenset({LAYOUT_BLOBS, LAYOUT_PAGES, LAYOUT_STREAM})
+_KNOWN_LAYOUTS = frozenset({LAYOUT_BLOBS, LAYOUT_PAGES, LAYOUT_RECORDS, LAYOUT_STREAM})
 INLINE_EXTENTS = 16
 LIST_LIMIT = 1024
 LIST_REGIONS = 16
@@ -62,6 +64,7 @@ class Content(NamedTuple):
 
     ``paging`` is set in the layout of pages only; ``regions`` belong to ``extents``.
     ``chunk_bytes`` is what chunks of a stream were to have on average, 0 where it is not known.
+    ``columns`` and their ``widths`` are set in the layout of records, which has no extents itself.
     """
 
     layout: str
@@ -71,10 +74,25 @@ class Content(NamedTuple):
     paging: Paging | None = None
     regions: bytes = b""
     chunk_bytes: int = 0
+    widths: tuple[int, ...] = ()
+    columns: tuple["Content", ...] = ()
+
+    @property
+    def is_known(self) -> bool:
+        """Return whether this version knows the layout; of others, nothing but the size is here."""
+        return self.layout in _KNOWN_LAYOUTS
+
+    @property
+    def parts(self) -> tuple["Content", ...]:
+        """Return what has the extents: the columns of records, else the content itself."""
+        return self.columns or (self,)
 
     def encode(self) -> dict[str, Any]:
         """Return the map of spec/FORMAT.md §9.3."""
         fields: dict[str, Any] = {"layout": self.layout, "size": self.size_bytes}
+        if self.columns:
+            columns = [column.encode() for column in self.columns]
+            return fields | {"widths": list(self.widths), "columns": columns}
         if self.paging is not None:
             fields |= {"page": self.paging.page_bytes, "region": self.paging.region_bytes}
         if self.chunk_bytes:
@@ -107,6 +125,8 @@ def decode_content(fields: Mapping[str, Any]) -> Content:
         raise DecodeError("a file of negative size")
     if layout not in _KNOWN_LAYOUTS:
         return Content(layout, size, ())
+    if layout == LAYOUT_RECORDS:
+        return _decode_records(fields, size)
     paging = _decode_paging(fields) if layout == LAYOUT_PAGES else None
     has_chunk = layout == LAYOUT_STREAM and "chunk" in fields
     chunk = codec.field(fields, "chunk", int) if has_chunk else 0
@@ -127,6 +147,24 @@ def decode_content(fields: Mapping[str, Any]) -> Content:
     return Content(
         layout, size, None, tuple(zip(ids, lengths, strict=True)), paging, chunk_bytes=chunk
     )
+
+
+def _decode_records(fields: Mapping[str, Any], size: int) -> Content:
+    if "extents" in fields or "lists" in fields:
+        raise DecodeError("a file of records must have columns and nothing else")
+    widths = codec.field(fields, "widths", list)
+    if not are_widths(widths):
+        raise DecodeError("records with columns of impossible widths")
+    columns = []
+    for column in codec.field(fields, "columns", list):
+        # No other layout: neither records in records nor what a later version may think of.
+        if not isinstance(column, dict) or column.get("layout") != LAYOUT_PAGES:
+            raise DecodeError("a column of records that is not cut into pages")
+        columns.append(decode_content(column))
+    records = Records(tuple(widths), size)
+    if [column.size_bytes for column in columns] != records.column_bytes():
+        raise DecodeError("the columns of a file do not fit its records")
+    return Content(LAYOUT_RECORDS, size, None, widths=records.widths, columns=tuple(columns))
 
 
 def _decode_paging(fields: Mapping[str, Any]) -> Paging:
@@ -161,7 +199,7 @@ def require_layout(content: Content, where: str) -> None:
     Raises:
         UnknownLayout: it is.
     """
-    if content.layout not in _KNOWN_LAYOUTS:
+    if not content.is_known:
         raise UnknownLayout(
             f"{where}: stored in the layout {content.layout!r}, which this version cannot read",
             "use a newer version of snap",

@@ -12,6 +12,7 @@ from .draft import Draft
 from .extents import (
     INLINE_EXTENTS,
     LAYOUT_PAGES,
+    LAYOUT_RECORDS,
     LAYOUT_STREAM,
     LIST_REGIONS,
     Content,
@@ -22,9 +23,18 @@ from .extents import (
 )
 from .gather import ChunkGatherer, Gatherer, PageGatherer
 from .ids import BlobId, Kind
-from .layout import HEAD_BYTES, choose_chunk_bytes, choose_paging, sqlite_page_bytes
+from .layout import (
+    HEAD_BYTES,
+    Hints,
+    choose_chunk_bytes,
+    choose_paging,
+    choose_records,
+    column_paging,
+    sqlite_page_bytes,
+)
 from .pages import PagesWriter, old_regions
 from .progress import Reporter
+from .records import ColumnReader, Records
 from .repository import Repository
 from .reuse import Reuse
 from .source import Reader, SeekableReader, seekable
@@ -159,6 +169,23 @@ class PendingContent:
             yield table, self._regions[at:]
 
 
+class PendingRecords:
+    """The content of a file of records, whose columns may still be on their way to the store."""
+
+    def __init__(self, records: Records, columns: list[PendingContent]) -> None:
+        self._records = records
+        self._columns = columns
+
+    def result(self) -> Content:
+        """Return the content, waiting for the blobs of all columns."""
+        columns = tuple(column.result() for column in self._columns)
+        size, widths = self._records.size_bytes, self._records.widths
+        return Content(LAYOUT_RECORDS, size, None, widths=widths, columns=columns)
+
+
+PendingFile = PendingContent | PendingRecords | ContentInBlob
+
+
 class FileWriter:
     """Stores the content of files, one after the other, for one run."""
 
@@ -173,12 +200,16 @@ class FileWriter:
         self._cutters: dict[int, StreamCutter] = {}
 
     def store(
-        self, reader: Reader, previous: Content | None, hint: int, tally: Tally, reporter: Reporter
-    ) -> PendingContent | ContentInBlob:
+        self,
+        reader: Reader,
+        previous: Content | None,
+        hints: Hints,
+        tally: Tally,
+        reporter: Reporter,
+    ) -> PendingFile:
         """Read a file to its end and hand what is new of it to the writer.
 
-        ``previous`` is the content of its former version; ``hint`` the page size that the source
-        knows, or 0.
+        ``previous`` is the content of its former version.
 
         Raises:
             OSError, SourceError: it cannot be read; what was cut so far is stored and unused.
@@ -190,15 +221,19 @@ class FileWriter:
             reporter.advance(count)
 
         seekable_reader = seekable(reader)
-        if seekable_reader is not None and not hint:
+        if seekable_reader is not None and not hints.page_bytes:
             plain = self._read_short(seekable_reader)
             if plain is not None:
                 consumed(len(plain))
                 # It is found again as a whole, and needs no companion.
                 return ContentInBlob(self._writer.submit(Kind.DATA, plain), tally)
+        if seekable_reader is not None:
+            stored = self._store_records(seekable_reader, previous, hints, tally, consumed)
+            if stored is not None:
+                return stored
         window = Window(reader, consumed)
         head = bytes(window.look(HEAD_BYTES)[:HEAD_BYTES])
-        paging = choose_paging(head, hint, self._parameters)
+        paging = choose_paging(head, hints.page_bytes, self._parameters)
         if previous is not None and window.seekable is None:
             # What passes by cannot be read again to be stored anew: that is decided beforehand.
             retire(previous, self._reuse)
@@ -206,6 +241,38 @@ class FileWriter:
             is_sqlite = sqlite_page_bytes(head) != 0
             return self._store_pages(window, previous, paging, tally, is_sqlite=is_sqlite)
         return self._store_stream(window, previous, tally)
+
+    def _store_records(
+        self,
+        reader: SeekableReader,
+        previous: Content | None,
+        hints: Hints,
+        tally: Tally,
+        consumed: Callable[[int], None],
+    ) -> PendingRecords | None:
+        """Store a file column by column; None, at its beginning, where that cannot be done.
+
+        It is read once for each column, which is cheap in memory: what one column needs of a large
+        file is little, and all columns together would be as many files in work at once.
+        """
+        records = choose_records(hints.record_widths, reader.size_bytes, self._parameters)
+        if records is None:
+            return None
+        before: tuple[Content | None, ...] = (None,) * len(records.widths)
+        if previous is not None and previous.widths == records.widths:
+            before = previous.columns
+        columns, bytes_before = [], tally.bytes
+        paging = column_paging(self._parameters)
+        for number, old in enumerate(before):
+            column = ColumnReader(reader, records, number)
+            window = Window(column, consumed)
+            columns.append(self._store_pages(window, old, paging, tally, is_sqlite=False))
+            if column.is_short:
+                # It was cut under our hands: what is left of it is stored as any other file.
+                tally.bytes = bytes_before
+                reader.seek(0)
+                return None
+        return PendingRecords(records, columns)
 
     def _store_pages(
         self,

@@ -1,7 +1,10 @@
 """Choosing how a file is cut: from its first bytes, its size, and how it was cut before."""
 
+from typing import NamedTuple
+
 from .config import Parameters
 from .extents import MAX_PAGE_BYTES, MIN_PAGE_BYTES, Content, Paging
+from .records import Records, are_widths
 
 HEAD_BYTES = 4096
 """So much of a file's beginning decides."""
@@ -10,6 +13,17 @@ _SMALLEST_CHUNK = 4096
 _LARGEST_CHUNK = 65_536
 _UNKNOWN_CHUNK = 16_384
 _CHUNKS_A_FILE = 32_768
+_COLUMN_PAGE_BYTES = 1024
+"""Found by measuring (spec/DESIGN.md): a changed vector stores little beside itself."""
+_SMALLEST_RECORD = 64
+"""Taking shorter records apart costs more time than it is worth: 200 MB/s at this size."""
+
+
+class Hints(NamedTuple):
+    """What a source knows of a file: see the fields of the same names of `Entry`."""
+
+    page_bytes: int = 0
+    record_widths: tuple[int, ...] = ()
 
 
 def choose_paging(head: bytes, hint: int, parameters: Parameters) -> Paging | None:
@@ -21,6 +35,25 @@ def choose_paging(head: bytes, hint: int, parameters: Parameters) -> Paging | No
     """
     page_bytes = sqlite_page_bytes(head) or hint
     return _paging(page_bytes, parameters) if page_bytes else None
+
+
+def choose_records(
+    widths: tuple[int, ...], size_bytes: int, parameters: Parameters
+) -> Records | None:
+    """Return how a file is taken apart into columns, None where that is not worth it.
+
+    ``widths`` are what the source believes; nonsense is as good as nothing.
+    """
+    if len(widths) < 2 or not are_widths(widths) or sum(widths) < _SMALLEST_RECORD:
+        return None
+    records = Records(widths, size_bytes)
+    is_worth_it = records.count > 1 and size_bytes > parameters.blob_min_bytes
+    return records if is_worth_it else None
+
+
+def column_paging(parameters: Parameters) -> Paging:
+    """Return how a column of records is cut."""
+    return _in_regions(_COLUMN_PAGE_BYTES, parameters)
 
 
 def choose_chunk_bytes(size_bytes: int, parameters: Parameters, previous: Content | None) -> int:
@@ -56,5 +89,9 @@ def sqlite_page_bytes(head: bytes) -> int:
 def _paging(page_bytes: int, parameters: Parameters) -> Paging | None:
     if not MIN_PAGE_BYTES <= page_bytes <= MAX_PAGE_BYTES or page_bytes & (page_bytes - 1):
         return None
+    return _in_regions(page_bytes, parameters)
+
+
+def _in_regions(page_bytes: int, parameters: Parameters) -> Paging:
     # A region is what one blob can hold, in whole pages.
     return Paging(page_bytes, max(1, parameters.blob_avg_bytes // page_bytes) * page_bytes)

@@ -116,11 +116,12 @@ class LiveBlobs:
                     yield from nodes
 
     def _follow_content(self, where: str, content: Content) -> None:
-        if content.extents is not None:
-            self._follow_extents(where, content)
-        for list_ in content.lists:
-            if self._live.mark(list_[0]) is not False:
-                self._follow_extents(where, content._replace(lists=(list_,)))
+        for part in content.parts:
+            if part.extents is not None:
+                self._follow_extents(where, part)
+            for list_ in part.lists:
+                if self._live.mark(list_[0]) is not False:
+                    self._follow_extents(where, part._replace(lists=(list_,)))
 
     def _follow_blob(self, where: str, blob: BlobId, content: Content) -> None:
         is_new = self._live.mark(blob)

@@ -57,19 +57,22 @@ class Reuse:
 
     def has_all(self, content: Content) -> bool:
         """Return whether every blob of a file is held, and its extent tables can be read."""
-        if content.extents is not None:
-            return all(e.blob is None or self.is_held(e.blob) for e in content.extents)
-        if not all(self.is_held(id_) for id_, _ in content.lists):
+        # What a layout needs that is not known would be lost.
+        return content.is_known and all(self._has_part(part) for part in content.parts)
+
+    def _has_part(self, part: Content) -> bool:
+        if not all(self.is_held(id_) for id_, _ in part.lists):
             return False
-        for table, _ in self.tables(content):
-            if table is None:
-                return False
-            if not all(e.blob is None or self.is_held(e.blob) for e in table.extents):
-                return False
-        return True
+        return all(
+            table is not None and all(e.blob is None or self.is_held(e.blob) for e in table.extents)
+            for table, _ in self.tables(part)
+        )
 
     def tables(self, content: Content) -> Iterator[tuple[ExtentTable | None, int]]:
-        """Yield a file's extent tables and how many bytes each describes, None for a lost one."""
+        """Yield a file's extent tables and how many bytes each describes, None for a lost one.
+
+        A file of records has none: its columns have.
+        """
         if content.extents is not None:
             yield ExtentTable(content.extents, content.regions), content.size_bytes
             return

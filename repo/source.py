@@ -108,6 +108,8 @@ class Entry(NamedTuple):
         open: For files: gives the content.
         page_bytes: For files that are written page by page: the size of a page; 0 where only the
             content can tell.
+        record_widths: For files of fixed-size records: the widths in bytes of a record's columns,
+            in order; their sum is the record's size; empty where it is not known.
         target: For symbolic links: what it points to.
         problem: Why the entry could not be read; such an entry has no content.
     """
@@ -120,6 +122,7 @@ class Entry(NamedTuple):
     target: bytes = b""
     problem: str = ""
     page_bytes: int = 0
+    record_widths: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,15 @@
 """Make spec/repos/golden-v1 with the product, once: golden repositories are never edited.
 
-Usage: python spec/make_golden.py [FOLDER]
+Usage: python spec/make_golden.py [FOLDER [records]]
+
+With `records`, one that holds little more than a file of records.
 
 Beside the repository goes a manifest, taken from the source tree and not from the repository:
 what each snapshot must give back. Paths and names in it are percent-encoded bytes. Databases
 are compared by the hash of their SQL dump, because a copy's header may differ.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -16,6 +19,7 @@ import sqlite3
 import stat
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote_from_bytes
@@ -28,7 +32,7 @@ from snap.repo.config import Parameters
 from snap.repo.keys import MINIMUM_COST, Capability
 from snap.repo.progress import SilentReporter
 from snap.repo.repository import Repository, create_repository, open_repository
-from snap.repo.source import Source
+from snap.repo.source import Entry, Source, View, ViewReport
 from snap.sources.files import FilesSource
 from snap.sources.sqlite import SqliteSource
 
@@ -39,6 +43,9 @@ SMALL = Parameters(
 )
 _HOUR_NS = 3600 * 1_000_000_000
 _FIRST_NS = 1795392000 * 1_000_000_000  # 2026-11-23T00:00:00Z
+_RECORDS = "elements.records"
+_WIDTHS = (132, 512, 8)
+_RECORD_BYTES = sum(_WIDTHS)
 _ODD_NAMES = (b"not utf-8 \xff\xfe", b"new\nline", b"-rf", "Grüße 你好".encode(), b"n" * 255, b" ")
 
 
@@ -99,6 +106,59 @@ def change_source(root: Path) -> None:
     db.close()
 
 
+def make_records(root: Path) -> None:
+    """Make the tree of the first snapshot under ``root``: ``files/`` with a file of records."""
+    chance = random.Random(20261124)
+    (root / "files").mkdir()
+    elements = bytearray(chance.randbytes(300 * _RECORD_BYTES))
+    # Elements that are not used yet.
+    elements[200 * _RECORD_BYTES : 240 * _RECORD_BYTES] = bytes(40 * _RECORD_BYTES)
+    (root / "files" / _RECORDS).write_bytes(elements + b"cut within a record")
+    (root / "files" / "text").write_text("beside it\n")
+
+
+def change_records(root: Path) -> None:
+    """Turn the tree into that of the second snapshot: other links, some vectors, more elements."""
+    chance = random.Random(20261125)
+    elements = bytearray((root / "files" / _RECORDS).read_bytes()[: 300 * _RECORD_BYTES])
+    for at in range(0, 100 * _RECORD_BYTES, 5 * _RECORD_BYTES):
+        elements[at : at + 132] = chance.randbytes(132)
+    for number in (7, 250):
+        at = number * _RECORD_BYTES + 132
+        elements[at : at + 512] = chance.randbytes(512)
+    (root / "files" / _RECORDS).write_bytes(elements + chance.randbytes(10 * _RECORD_BYTES))
+
+
+class RecordsSource:
+    """A folder of which is known that one of its files is made of records."""
+
+    kind = "files"
+    can_wait = False
+
+    def __init__(self, folder: Path) -> None:
+        self._inner = FilesSource(folder)
+        self.name, self.place = self._inner.name, self._inner.place
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[View]:
+        """Open the folder."""
+        with self._inner.open() as view:
+            yield _RecordsView(view)
+
+
+class _RecordsView:
+    def __init__(self, inner: View) -> None:
+        self._inner = inner
+
+    def entries(self) -> Iterator[Entry]:
+        for entry in self._inner.entries():
+            is_records = entry.path[-1] == _RECORDS.encode()
+            yield entry._replace(record_widths=_WIDTHS) if is_records else entry
+
+    def finish(self) -> ViewReport:
+        return self._inner.finish()
+
+
 def _splitting_number() -> int:
     """Return a number whose name ends a tree blob (spec/FORMAT.md §9.1)."""
     number = 1000
@@ -145,27 +205,28 @@ def describe_database(path: Path) -> dict[str, str]:
 
 def back_up(repository: Repository, root: Path, time_ns: int) -> dict[str, Any]:
     """Back up the tree; return what the manifest says of the snapshot."""
-    sources: list[Source] = [
-        FilesSource(root / "files"),
-        SqliteSource(root / "events.db", spool_dir=root / "spool"),
-    ]
+    database = root / "events.db"
+    sources: list[Source] = [RecordsSource(root / "files")]
+    if database.exists():
+        sources.append(SqliteSource(database, spool_dir=root / "spool"))
     options = BackupOptions("golden", "golden.example", "golden", time_ns=time_ns)
     expected = {"files": describe_tree(root / "files")}
     snapshot = run_backup(repository, sources, options, SilentReporter())
     if snapshot.status != "success" or describe_tree(root / "files") != expected["files"]:
         raise SystemExit("the source changed, or could not be read")
-    return {
-        "id": snapshot.id.hex(),
-        "time": time_ns,
-        "files": expected["files"],
-        "events.db": describe_database(root / "events.db"),
-    }
+    fields = {"id": snapshot.id.hex(), "time": time_ns, "files": expected["files"]}
+    return fields | ({database.name: describe_database(database)} if database.exists() else {})
 
 
-def make_golden(folder: Path, work: Path) -> dict[str, Any]:
+def make_golden(
+    folder: Path,
+    work: Path,
+    make: Callable[[Path], None] = make_source,
+    change: Callable[[Path], None] = change_source,
+) -> dict[str, Any]:
     """Make the repository in ``folder``; return the manifest."""
     (work / "spool").mkdir()
-    make_source(work)
+    make(work)
     backend = LocalBackend(folder)
     _, recovery_key = create_repository(
         backend, PASSPHRASE, label="golden", cost=MINIMUM_COST, parameters=SMALL
@@ -175,7 +236,7 @@ def make_golden(folder: Path, work: Path) -> dict[str, Any]:
             WRITER_PASSPHRASE, capability=Capability.WRITER, label="writer", cost=MINIMUM_COST
         )
         snapshots = [back_up(repository, work, _FIRST_NS)]
-        change_source(work)
+        change(work)
         snapshots.append(back_up(repository, work, _FIRST_NS + _HOUR_NS))
     return {
         "passphrase": PASSPHRASE,
@@ -189,11 +250,12 @@ def main() -> None:
     """Make it, and refuse to make it again."""
     default = Path(__file__).parent / "repos" / "golden-v1"
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else default
+    of = (make_records, change_records) if sys.argv[2:] else (make_source, change_source)
     if folder.exists():
         raise SystemExit(f"{folder} exists: golden repositories are never made again")
     with tempfile.TemporaryDirectory() as work:
         try:
-            manifest = make_golden(folder, Path(work))
+            manifest = make_golden(folder, Path(work), *of)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise

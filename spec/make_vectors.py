@@ -11,9 +11,10 @@ import json
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 
-from spec.cases import bodies, companions, keys, objects
+from spec.cases import bodies, companions, keys, objects, records
 from spec.cases.case import OK, Case
 
 FOLDER = Path(__file__).parent / "vectors"
@@ -34,8 +35,8 @@ STRUCTURES: dict[str, Callable[[], Iterator[Case]]] = {
     "extents": bodies.extents_cases,
     "paged-extents": bodies.paged_extents,
     "digests": companions.digests,
-    "content": bodies.contents,
-    "tree": bodies.trees,
+    "content": lambda: chain(bodies.contents(), records.contents()),
+    "tree": lambda: chain(bodies.trees(), records.trees()),
     "snapshot": bodies.snapshots,
 }
 

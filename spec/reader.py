@@ -12,9 +12,10 @@ import json
 import os
 import struct
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgpack
 import zstandard
@@ -27,8 +28,7 @@ from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 DATA, TREE, EXTENTS, INDEX, SNAPSHOT, KEY_SLOT = 1, 2, 3, 17, 18, 32
 BLOB_LIMIT, BODY_LIMIT, HOLE = 64 << 20, 1 << 30, 0xFFFFFFFF
-LAYOUTS = ("blobs", "pages", "stream")  # §9.6
-SURPRISES = (KeyError, TypeError, ValueError, IndexError, struct.error, OverflowError, InvalidTag,
+SURPRISES = (KeyError, TypeError, ValueError, IndexError, struct.error, ArithmeticError, InvalidTag,
              zstandard.ZstdError, msgpack.UnpackException, RecursionError)  # fmt: skip
 
 
@@ -102,11 +102,10 @@ def open_slot(stored: bytes, credential: str, repository_id: bytes) -> dict[str,
     if recovery is not None:
         kek = keyed(recovery, kdf["salt"])
     else:
-        memory, iterations, lanes = (kdf[key] for key in ("memory_kib", "iterations", "lanes"))
-        costs = 19456 <= memory <= 4194304 and 2 <= iterations <= 1000 and 1 <= lanes <= 64
+        m, t, p = (kdf[key] for key in ("memory_kib", "iterations", "lanes"))
+        costs = 19456 <= m <= 4194304 and 2 <= t <= 1000 and 1 <= p <= 64
         need(costs and kdf["name"] == "argon2id", "a key derivation that is refused")
-        cost: dict[str, Any] = {"iterations": iterations, "lanes": lanes, "memory_cost": memory}
-        argon = Argon2id(salt=kdf["salt"], length=32, **cost)
+        argon = Argon2id(salt=kdf["salt"], length=32, iterations=t, lanes=p, memory_cost=m)
         kek = argon.derive(credential.encode("utf-8", "surrogateescape"))
     if not hmac.compare_digest(derive("slot commitment", kek), rest[:32]):
         return None
@@ -134,8 +133,7 @@ class Repository:  # §14
                 self.add_index(self.open_object(name, INDEX))
 
     def names(self, prefix: str) -> list[str]:
-        found = (self.folder / prefix).glob("[0-9a-f]" * 64)
-        return sorted(f"{prefix}/{path.name}" for path in found)
+        return sorted(f"{prefix}/{p.name}" for p in (self.folder / prefix).glob("[0-9a-f]" * 64))
 
     def get(self, name: str) -> bytes:
         stored = (self.folder / name).read_bytes()
@@ -145,20 +143,16 @@ class Repository:  # §14
     def unlock(self, credential: str) -> dict[str, Any]:
         for name in self.names("keys"):
             with contextlib.suppress(Error), reading(name):
-                secrets = open_slot(self.get(name), credential, self.id)
-                if secrets is not None:
+                if secrets := open_slot(self.get(name), credential, self.id):
                     return secrets
         raise Error("wrong passphrase: no key slot opens with it", 12)
-
-    def decrypt(self, key: bytes, nonce: int, kind: int, stored: bytes, id_: bytes) -> bytes:
-        aad = associated_data(self.id, kind, id_)
-        return AESGCM(key).decrypt(nonce.to_bytes(12, "little"), stored, aad)
 
     def open_object(self, name: str, kind: int) -> dict[str, Any]:
         stored = self.get(name)
         need(stored[:12] == b"SNAPOBJ\0" + bytes((1, kind, 0, 0)), f"{name}: not of its kind")
         key = keyed(derive("object", self.secret), bytes((kind,)) + stored[12:44])
-        payload = self.decrypt(key, 0, kind, stored[44:], bytes(32))
+        aad = associated_data(self.id, kind, bytes(32))
+        payload = AESGCM(key).decrypt(bytes(12), stored[44:], aad)
         return decode(expand(payload[0], payload[1:], BODY_LIMIT))
 
     def add_index(self, body: dict[str, Any]) -> None:
@@ -169,8 +163,8 @@ class Repository:  # §14
             owners += [f"{('', 'data', 'meta')[kind]}/{id_.hex()[:2]}/{id_.hex()}"] * count
         numbers = [column(blobs, key, "I") for key in ("nonce", "offset", "stored", "raw")]
         columns = (owners, blobs["kind"], blobs["compression"], column(blobs, "key", "H"), *numbers)
-        for id_, *place in zip(split(blobs["id"]), *columns, strict=True):
-            self.places[id_] = place
+        places = zip(split(blobs["id"]), *columns, strict=True)
+        self.places |= {id_: place for id_, *place in places}
 
     def pack_key(self, pack: str, number: int) -> bytes:  # §7.1
         length = 1168 if pack.startswith("data") else 32
@@ -198,7 +192,8 @@ class Repository:  # §14
             with (self.folder / pack).open("rb") as file:
                 file.seek(offset)
                 stored = file.read(length)
-            body = self.decrypt(self.pack_key(pack, number), nonce, kind, stored, id_)
+            cipher, aad = AESGCM(self.pack_key(pack, number)), associated_data(self.id, kind, id_)
+            body = cipher.decrypt(nonce.to_bytes(12, "little"), stored, aad)
             plain = expand(compression, body, min(raw, BLOB_LIMIT))
             need(keyed(derive("blob id", self.secret), bytes((kind,)) + plain) == id_, "a wrong id")
         return plain
@@ -213,35 +208,39 @@ class Repository:  # §14
                 last = name
                 yield node
 
-    def extents(self, content: dict[str, Any]) -> Iterator[tuple[bytes | None, int, int]]:
-        need((cut := content["layout"]) in LAYOUTS, f"unknown layout {cut!r}", 13)
-        tables: list[Any] = [(content.get("extents"), content["size"])]
+    def write(self, content: dict[str, Any], file: IO[bytes]) -> None:  # §9.3 to §9.5
+        if (layout := content["layout"]) == "records":
+            return self.write_records(content, content["widths"], file)
+        need(layout in ("blobs", "pages", "stream"), f"unknown layout {layout!r}", 13)
+        tables = [content.get("extents", {})]
         if "lists" in content:
-            ids, lengths = split(content["lists"]["id"]), column(content["lists"], "length", "Q")
-            tables = [(decode(self.blob(i, EXTENTS)), n) for i, n in zip(ids, lengths, strict=True)]
-        need(sum(size for _, size in tables) == content["size"], "lists do not add up")
-        for table, size in tables:
-            blobs, sizes = split(table["blobs"]), column(table, "length", "Q")
-            places = column(table, "index", "I"), column(table, "offset", "I"), sizes
-            need(sum(sizes) == size, "extents do not add up")
-            for index, offset, length in zip(*places, strict=True):
-                yield None if index == HOLE else blobs[index], offset, length
+            tables = [decode(self.blob(id_, EXTENTS)) for id_ in split(content["lists"]["id"])]
+        total = sum(sum(column(table, "length", "Q")) for table in tables)
+        need(total == content["size"], "extents do not add up")
+        for table in tables:
+            blobs, codes = split(table["blobs"]), {"index": "I", "offset": "I", "length": "Q"}
+            extents = zip(*(column(table, *pair) for pair in codes.items()), strict=True)
+            for index, offset, length in extents:
+                part = b"" if index == HOLE else self.blob(blobs[index], DATA)[offset:][:length]
+                need(index == HOLE or len(part) == length, "an extent reaches beyond its blob")
+                file.seek(length if index == HOLE else 0, os.SEEK_CUR)
+                file.write(part)
+        file.truncate(content["size"])
 
-    def restore_file(self, content: dict[str, Any], path: bytes) -> None:
-        with open(path, "xb") as file:
-            try:
-                for blob, offset, length in self.extents(content):
-                    part = b"" if blob is None else self.blob(blob, DATA)[offset:][:length]
-                    need(blob is None or len(part) == length, "an extent reaches beyond its blob")
-                    file.seek(length if blob is None else 0, os.SEEK_CUR)
-                    file.write(part)
-                file.truncate(content["size"])
-            except BaseException:
-                os.unlink(path)  # nothing of a file that is not whole
-                raise
+    def write_records(self, content: dict[str, Any], widths: list[int], out: IO[bytes]) -> None:
+        with contextlib.ExitStack() as stack:  # §9.7
+            files = [stack.enter_context(tempfile.TemporaryFile()) for _ in widths]
+            for column, file in zip(content["columns"], files, strict=True):
+                self.write(column, file)
+                file.seek(0)
+            for _ in range(content["size"] // sum(widths)):
+                for width, file in zip(widths, files, strict=True):
+                    out.write(file.read(width))
+            out.write(files[-1].read())
+        need(out.tell() == content["size"], "columns do not fit their records")
 
     def restore(self, subtree: bytes, folder: bytes, names: dict[Any, bytes]) -> None:  # §9.2
-        os.mkdir(folder)
+        os.makedirs(folder)
         for node in self.nodes(subtree):
             path, kind = os.path.join(folder, node["name"]), node["type"]
             link = node.get("links", 1) > 1 and (node["device"], node["inode"])
@@ -251,12 +250,14 @@ class Repository:  # §14
                 os.symlink(node["target"], path)
             elif kind == "fifo":
                 os.mkfifo(path)
-            elif kind == "file" and link in names:
+            elif link and link in names:
                 os.link(names[link], path)
             elif kind == "file":
-                self.restore_file(node["content"], path)
-                if link:
-                    names[link] = path
+                with contextlib.ExitStack() as undo, open(path, "xb") as file:
+                    undo.callback(os.unlink, path)  # nothing of a file that is not whole
+                    self.write(node["content"], file)
+                    undo.pop_all()
+                names[link] = path
             else:
                 print(f"left out: {path!r} is a {kind}", file=sys.stderr)
                 continue
@@ -283,7 +284,6 @@ def main() -> None:
             return
         chosen = [i for i in order if selector == "latest" or i.startswith(selector)][-1:]
         need(chosen and target, "no such snapshot, or no target", 1)
-        Path(target).mkdir(parents=True, exist_ok=True)
         for component in found[chosen[0]]["components"]:
             name = component["name"]
             need("/" not in name and name not in ("", ".", ".."), "a component with a hostile name")

@@ -85,6 +85,21 @@ class DictSource:
         return self.report
 
 
+def records(path: bytes, data: bytes, widths: tuple[int, ...], *, inode: int = 0) -> Entry:
+    """Return a file of records of these widths; with an inode one of several names of it."""
+    attributes = FILE
+    if inode:
+        attributes = FILE._replace(inode=inode, device=1, links=2)
+    return Entry(
+        tuple(path.split(b"/")),
+        NodeType.FILE,
+        attributes,
+        len(data),
+        open=lambda: FileBytesReader(data),
+        record_widths=widths,
+    )
+
+
 def _opener(data: bytes) -> Callable[[], BytesReader]:
     return lambda: BytesReader(data)
 

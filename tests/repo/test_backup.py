@@ -27,7 +27,7 @@ from snap.repo.source import (
 )
 
 from .conftest import OPTIONS, Opener, back_up
-from .dictsource import FILE, BytesReader, DictSource
+from .dictsource import FILE, BytesReader, DictSource, records
 
 NOISE = random.Random(5).randbytes(300_000)
 
@@ -308,3 +308,24 @@ def test_backups_at_once_into_one_repository_all_succeed(
 def test_text_that_is_not_utf_8_becomes_storable() -> None:
     assert printable("a\udcffb") == "a\\xffb"
     assert printable("ä") == "ä"
+
+
+def test_an_unchanged_file_of_records_is_not_read_again(
+    repository: Repository, backend: MemoryBackend, open_again: Opener
+) -> None:
+    unchanged = records(b"r", NOISE, (40, 60))
+    times = Attributes(0o644, mtime_ns=1_000_000_001, ctime_ns=1_000_000_001, inode=5)
+    first = unchanged._replace(attributes=times)
+
+    def unreadable() -> BytesReader:
+        raise OSError("it was read")
+
+    back_up(repository, DictSource({b"r": first}))
+    second = back_up(repository, DictSource({b"r": first._replace(open=unreadable)}))
+    assert content(repository, b"r") == NOISE
+    assert (second.components[0].bytes, second.components[0].problems) == (len(NOISE), ())
+    # When a column is lost, it is.
+    for stat in list(backend.list("data/")):
+        backend.delete(stat.name)
+    with pytest.raises(SourceError, match="it was read"):
+        back_up(open_again(), DictSource({b"r": first._replace(open=unreadable)}))

@@ -4,14 +4,16 @@ from dataclasses import replace
 import pytest
 
 from snap.backends.memory import MemoryBackend
+from snap.repo.browse import walk
 from snap.repo.check import CheckReport, run_check
+from snap.repo.content import extents_of
 from snap.repo.ids import Kind
 from snap.repo.keys import MINIMUM_COST, Capability
 from snap.repo.progress import SilentReporter
 from snap.repo.repository import Repository
 
 from .conftest import Opener, back_up
-from .dictsource import DictSource
+from .dictsource import DictSource, records
 
 NOISE = random.Random(8).randbytes(300_000)
 
@@ -174,3 +176,24 @@ def test_a_writer_checks_hashes_and_says_what_it_cannot(
     good[2000] ^= 1
     backend.put(name, good)
     assert name in {problem.object for problem in check(writer).errors}
+
+
+def test_a_file_of_records_misses_what_any_of_its_columns_lost(
+    repository: Repository, backend: MemoryBackend
+) -> None:
+    snapshot = back_up(repository, DictSource({b"r": records(b"r", NOISE, (8, 92))}))
+    assert check(repository).ok
+    ((_, _, node),) = walk(repository, snapshot)
+    assert node.content is not None
+    needed = {e.blob for e in extents_of(repository, node.content, "r") if e.blob is not None}
+    assert len(needed) > 300_000 // 4096
+    names = repository.names("index/")
+    packs = [pack.summary() for name in names for pack in repository.read_index(name)]
+    for name in names:
+        backend.delete(name)
+    without = [
+        replace(p, entries=tuple(e for e in p.entries if e.kind != Kind.DATA)) for p in packs
+    ]
+    repository.store_index(without)
+    reasons = " ".join(str(problem.problem) for problem in check(repository).errors)
+    assert all(id_.hex() in reasons for id_ in needed)

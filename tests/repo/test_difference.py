@@ -2,7 +2,8 @@ import random
 
 import pytest
 
-from snap.repo.difference import compare_contents
+from snap.repo.difference import Difference, compare_contents
+from snap.repo.extents import Content
 from snap.repo.repository import Repository
 from snap.repo.reuse import Reuse
 
@@ -68,3 +69,31 @@ def test_cleaned_up_blobs_do_not_make_a_difference(bench: Bench) -> None:
     assert fresh.extents != content.extents
     reuse = Reuse(bench.repository, bench.repository.holdings.has)
     assert compare_contents(reuse, content, fresh).is_equal
+
+
+def test_records_are_compared_column_by_column(bench: Bench) -> None:
+    widths, record = (40, 60), 100
+    data = NOISE[:200_000]
+
+    def compare(old: bytes, new: bytes, other: tuple[int, ...] = widths) -> tuple[int, bool]:
+        a = bench.store(FileBytesReader(old), widths=widths)
+        b = bench.store(FileBytesReader(new), a, widths=other)
+        reuse = Reuse(bench.repository, bench.repository.holdings.has)
+        found = compare_contents(reuse, a, b)
+        return found.bytes_changed, found.is_equal
+
+    assert compare(data, data) == (0, True)
+    changed = bytearray(data)
+    for number in (0, 1, 2, 1999):
+        changed[number * record + 39] ^= 1
+    # The first page and the last, which is short, of the first column.
+    assert compare(data, bytes(changed)) == (1024 + 80_000 % 1024, False)
+    # As many records as end with a page in both columns.
+    assert compare(data, data[: 1792 * record]) == (0, False)
+    assert compare(data, data, (50, 50)) == (len(data), False)
+
+
+def test_of_a_later_layout_nobody_can_tell_whether_it_differs(bench: Bench) -> None:
+    later = Content("later", 5, ())
+    reuse = Reuse(bench.repository, bench.repository.holdings.has)
+    assert compare_contents(reuse, later, later) == Difference(5, is_equal=False)

@@ -15,7 +15,7 @@ from snap.repo.tree import Node, encode_tree
 from snap.repo.writer import BlobWriter, WriterOptions
 
 from .conftest import Opener, back_up
-from .dictsource import BytesReader, DictSource
+from .dictsource import BytesReader, DictSource, records
 
 NOISE = random.Random(11).randbytes(500_000)
 
@@ -75,3 +75,15 @@ def test_small_neighbours_are_yielded_together_and_large_pieces_as_they_are(
     sizes = [len(piece) for piece in pieces]
     assert sizes[-2:] == [300_000, 5]
     assert len(sizes) == 2 + -(-500 * 4096 // (256 << 10))
+
+
+def test_a_file_of_records_streams_put_together(
+    repository: Repository, backend: MemoryBackend, open_again: Opener
+) -> None:
+    data = NOISE + bytes(5_000_000) + NOISE[:77]
+    snapshot = back_up(repository, DictSource({b"r": records(b"r", data, (132, 512, 8))}))
+    assert b"".join(dump_file(repository, snapshot, "data", (b"r",))) == data
+    for stat in list(backend.list("data/")):
+        backend.delete(stat.name)
+    with pytest.raises(IntegrityError, match=r"r: data/.*missing"):
+        list(dump_file(open_again(), snapshot, "data", (b"r",)))

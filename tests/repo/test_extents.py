@@ -18,6 +18,7 @@ from snap.repo.extents import (
     require_layout,
 )
 from snap.repo.ids import BlobId
+from snap.repo.records import Records
 
 blob_ids = st.binary(min_size=32, max_size=32).map(BlobId)
 extents = st.lists(
@@ -227,3 +228,31 @@ def test_lists_end_by_content_and_at_the_limit() -> None:
     assert not is_list_end(high, None, LIST_LIMIT - 1)
     assert is_list_end(high, low, LIST_LIMIT)
     assert not is_list_end(Extent(None, 0, 1), low, 1)
+
+
+def column(size: int) -> Content:
+    extents = (Extent(None, 0, size),) if size else ()
+    return Content(
+        "pages", size, extents, paging=Paging(512, 1 << 20), regions=b"r" * 16 * (size > 0)
+    )
+
+
+@given(st.lists(st.integers(1, 99), min_size=1, max_size=64), st.integers(0, 9_000))
+def test_records_come_back_with_their_columns(widths: list[int], size: int) -> None:
+    columns = tuple(column(n) for n in Records(tuple(widths), size).column_bytes())
+    content = Content("records", size, None, widths=tuple(widths), columns=columns)
+    assert list(content.encode()) == ["layout", "size", "widths", "columns"]
+    assert decode_content(content.encode()) == content
+    assert content.parts == columns
+    assert columns[0].parts == (columns[0],)
+    for bad in (size - 1, size + 1):
+        with pytest.raises(DecodeError, match=r"fit|negative"):
+            decode_content({**content.encode(), "size": bad})
+
+
+def test_a_layout_that_is_not_known_is_told_apart() -> None:
+    later = decode_content({"layout": "later", "size": 5})
+    assert not later.is_known
+    assert all(Content(name, 0, ()).is_known for name in ("blobs", "pages", "records", "stream"))
+    with pytest.raises(UnknownLayout, match="f: stored in the layout 'later'"):
+        require_layout(later, "f")

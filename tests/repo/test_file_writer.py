@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 import pytest
 
 from snap.repo.compare import Comparer
-from snap.repo.content import extents_of
+from snap.repo.content import OrderedReader, extents_of
 from snap.repo.extents import LAYOUT_PAGES, LAYOUT_STREAM, Content
 from snap.repo.file_writer import FileWriter, Tally
 from snap.repo.ids import BlobId, Kind
+from snap.repo.interleave import read_records
+from snap.repo.layout import Hints
 from snap.repo.progress import SilentReporter
 from snap.repo.repository import Repository
 from snap.repo.reuse import Reuse
@@ -31,7 +33,13 @@ class Bench:
     repository: Repository
     tally: Tally = field(default_factory=Tally)
 
-    def store(self, reader: Reader, previous: Content | None = None, hint: int = 0) -> Content:
+    def store(
+        self,
+        reader: Reader,
+        previous: Content | None = None,
+        hint: int = 0,
+        widths: tuple[int, ...] = (),
+    ) -> Content:
         self.tally = Tally()
         self.repository.load_index()
         writer = BlobWriter(self.repository, WriterOptions())
@@ -39,7 +47,8 @@ class Bench:
         try:
             reuse = Reuse(self.repository, self.repository.holdings.has)
             files = FileWriter(self.repository, writer, reuse, comparer)
-            content = files.store(reader, previous, hint, self.tally, SilentReporter()).result()
+            hints = Hints(hint, widths)
+            content = files.store(reader, previous, hints, self.tally, SilentReporter()).result()
             writer.finish()
         finally:
             comparer.close()
@@ -47,14 +56,12 @@ class Bench:
         return content
 
     def read(self, content: Content) -> bytes:
-        parts = []
-        for extent in extents_of(self.repository, content, "f"):
-            if extent.blob is None:
-                parts.append(bytes(extent.length))
-                continue
-            plain = self.repository.load_blob(extent.blob, Kind.DATA)
-            parts.append(plain[extent.offset : extent.offset + extent.length])
-        return b"".join(parts)
+        with OrderedReader(self.repository, 2) as reader:
+            if content.columns:
+                parts = read_records(self.repository, reader, content, "f")
+            else:
+                parts = reader.read(extents_of(self.repository, content, "f"))
+            return b"".join(bytes(part) for part in parts)
 
 
 @pytest.fixture

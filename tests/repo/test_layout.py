@@ -4,7 +4,14 @@ import pytest
 
 from snap.repo.config import Parameters
 from snap.repo.extents import Content, Paging
-from snap.repo.layout import choose_chunk_bytes, choose_paging, sqlite_page_bytes
+from snap.repo.layout import (
+    choose_chunk_bytes,
+    choose_paging,
+    choose_records,
+    column_paging,
+    sqlite_page_bytes,
+)
+from snap.repo.records import Records
 
 NOISE = random.Random(1).randbytes(4096)
 TEXT = ("Grüße, " * 700).encode()[:4096]
@@ -53,3 +60,19 @@ def test_chunks_grow_with_the_file_and_stay_until_they_are_far_from_right() -> N
     assert chunk(1 << 40, STREAM) == 65_536
     small = Parameters(65_536, 1024, 4096, 16_384)
     assert choose_chunk_bytes(1 << 30, small, None) == 256
+
+
+def test_records_are_taken_apart_where_that_is_worth_it() -> None:
+    large, elements = 10 << 20, (132, 512, 8)
+    assert choose_records(elements, large, DEFAULT) == Records(elements, large)
+    assert choose_records((60, 4), large, DEFAULT) == Records((60, 4), large)
+    assert choose_records((59, 4), large, DEFAULT) is None
+    assert choose_records((652,), large, DEFAULT) is None
+    assert choose_records((), large, DEFAULT) is None
+    assert choose_records((0, 652), large, DEFAULT) is None
+    assert choose_records(elements, DEFAULT.blob_min_bytes, DEFAULT) is None
+    assert choose_records((1 << 18, 1 << 18), (1 << 20) - 1, DEFAULT) is None
+
+
+def test_columns_have_pages_of_one_size() -> None:
+    assert column_paging(DEFAULT) == Paging(1024, 1 << 20)

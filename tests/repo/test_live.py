@@ -9,7 +9,7 @@ from snap.repo.live import LiveBlobs, LiveSet
 from snap.repo.repository import Repository
 
 from .conftest import Opener, back_up
-from .dictsource import DictSource
+from .dictsource import DictSource, records
 
 NOISE = random.Random(42).randbytes(200_000)
 MANY = {b"d%03d/f%02d" % (n % 50, n): b"%d" % n for n in range(300)}
@@ -94,3 +94,14 @@ def test_what_is_in_no_index_is_reported_with_where_it_is_needed(
     ((where, problem),) = following.reports
     assert where.startswith("here/d")
     assert lost.hex() in problem
+
+
+def test_all_that_a_file_of_records_stored_is_needed(repository: Repository) -> None:
+    """Columns with few extents and with lists of them, and the companions of both."""
+    snapshot = back_up(repository, DictSource({b"r": records(b"r", NOISE, (8, 92))}))
+    following = Following(repository)
+    following.live.follow("here", snapshot.components[0].subtree or ())
+    entries = [e for p in repository.cache.packs() for e in repository.cache.entries_of(p.id)]
+    assert {e.kind for e in entries} == {Kind.DATA, Kind.TREE, Kind.EXTENTS, Kind.DIGESTS}
+    assert [e.kind for e in entries if following.live._live.mark(e.id)] == []
+    assert following.reports == []

@@ -14,7 +14,7 @@ from snap.repo.source import Attributes, Consistency, Entry, NodeType, ViewRepor
 from snap.repo.target import TargetEntry
 
 from .conftest import Opener, back_up
-from .dictsource import FILE, BytesReader, DictSource, Item
+from .dictsource import FILE, BytesReader, DictSource, Item, records
 from .memorytarget import MemoryTarget
 
 NOISE = random.Random(7).randbytes(400_000)
@@ -207,3 +207,53 @@ def test_a_component_that_failed_cannot_be_restored(repository: Repository) -> N
     snapshot = back_up(repository, bad, DictSource({b"a": b"x"}, name="good"))
     with pytest.raises(PathNotFound, match="broke"):
         restore(repository, snapshot)
+
+
+RECORDS = random.Random(8).randbytes(50_000)
+WIDTHS = (40, 60)
+
+
+def test_a_file_of_records_is_put_together_and_counted(repository: Repository) -> None:
+    empty = RECORDS + bytes(3 << 20) + RECORDS
+    files: dict[bytes, Item] = {
+        b"a": NOISE,
+        b"d/r": records(b"d/r", empty, WIDTHS),
+        b"z": records(b"z", RECORDS + b"rest", WIDTHS),
+    }
+    snapshot = back_up(repository, DictSource(files))
+    target, result = restore(repository, snapshot)
+    assert target.files == {b"a": NOISE, b"d/r": empty, b"z": RECORDS + b"rest"}
+    assert sum(length for _, length in target.holes) >= 1 << 20
+    written = 2 * len(RECORDS) + len(NOISE) + len(RECORDS) + 4
+    assert result.files == 3
+    assert written <= result.bytes <= written + (2 << 20)
+
+
+def test_a_damaged_file_of_records_is_named_and_nothing_of_it_is_left(
+    repository: Repository, backend: MemoryBackend, open_again: Opener
+) -> None:
+    """The last column is damaged: by then much of the file may have been written."""
+    bad = RECORDS * 40
+    files: dict[bytes, Item] = {
+        b"a": records(b"a", RECORDS, WIDTHS),
+        b"b": records(b"b", bad, WIDTHS, inode=4),
+        b"c": records(b"c", bad, WIDTHS, inode=4),
+        b"d": NOISE,
+    }
+    snapshot = back_up(repository, DictSource(files))
+    column = b"".join(bad[at + 40 : at + 100] for at in range(0, len(bad), 100))
+    last = column[len(column) // 4096 * 4096 :]
+    name = damage_pack_of(backend, repository, last)
+    target, result = restore(open_again(), snapshot)
+    assert target.files == {b"a": RECORDS, b"d": NOISE}
+    assert [path for path, _ in result.problems] == [b"b", b"c"]
+    assert all(name in reason for _, reason in result.problems)
+    assert (result.files, result.bytes) == (2, len(RECORDS) + len(NOISE))
+
+
+def test_names_of_one_file_of_records_are_linked_again(repository: Repository) -> None:
+    files: dict[bytes, Item] = {n: records(n, RECORDS, WIDTHS, inode=7) for n in (b"a", b"b")}
+    target, result = restore(repository, back_up(repository, DictSource(files)))
+    assert target.files == {b"a": RECORDS, b"b": RECORDS}
+    assert target.entries[b"b"].link_to == (b"a",)
+    assert result.files == 2

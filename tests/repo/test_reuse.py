@@ -66,3 +66,15 @@ def test_a_blob_is_sparse_below_the_share_that_was_set(bench: Bench) -> None:
     assert not found.is_sparse(LOST, 0)
     never = Reuse(bench.repository, bench.repository.holdings.has, clean_below=0)
     assert not never.is_sparse(extent.blob, 0)
+
+
+def test_a_file_of_records_is_whole_when_all_its_columns_are(bench: Bench) -> None:
+    content = bench.store(FileBytesReader(NOISE), widths=(40, 60))
+    assert content.columns
+    assert reuse(bench).has_all(content)
+    lost = Content("pages", 5, (Extent(LOST, 0, 5),))
+    assert not reuse(bench).has_all(content._replace(columns=(content.columns[0], lost)))
+
+
+def test_what_a_later_layout_needs_is_not_known_to_be_held(bench: Bench) -> None:
+    assert not reuse(bench).has_all(Content("later", 5, ()))

@@ -117,7 +117,9 @@ def _tree(body: bytes, _: Inputs) -> Any:
 def _content(body: bytes, _: Inputs) -> Any:
     content = decode_content(codec.decode(body))
     require_layout(content, "file")
-    sizes = {"layout": content.layout, "size": content.size_bytes}
+    sizes: dict[str, Any] = {"layout": content.layout, "size": content.size_bytes}
+    if content.columns:
+        return {**sizes, "widths": content.widths}
     if content.paging is None:
         return sizes
     return {**sizes, "page": content.paging.page_bytes, "region": content.paging.region_bytes}

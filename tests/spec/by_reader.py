@@ -105,7 +105,8 @@ def _tree(body: bytes, _: Inputs) -> Any:
 def _content(body: bytes, _: Inputs) -> Any:
     content = reader.decode_content(reader.decode(body))
     reader.need_layout(content)
-    return {key: content[key] for key in ("layout", "size", "page", "region") if key in content}
+    keys = ("layout", "size", "page", "region", "widths")
+    return {key: content[key] for key in keys if key in content}
 
 
 def _extents(body: bytes, _: Inputs) -> Any:

@@ -24,7 +24,7 @@ DATA, TREE, EXTENTS, DIGESTS, DIRECTORY, INDEX, SNAPSHOT, KEY_SLOT = 1, 2, 3, 4,
 WRONG_PASSWORD, TOO_NEW = 12, 13
 BLOB_LIMIT, BODY_LIMIT, PACK_LIMIT = 64 << 20, 1 << 30, (4 << 30) - 1
 HOLE = 0xFFFFFFFF
-LAYOUTS = ("blobs", "pages", "stream")
+LAYOUTS = ("blobs", "pages", "stream", "records")
 T = TypeVar("T")
 
 
@@ -341,7 +341,7 @@ def decode_digests(plain: bytes) -> list[tuple[int, bytes]]:
 
 
 def decode_content(content: dict[str, Any]) -> dict[str, Any]:
-    """Return {layout, size} and, of a known layout, `extents` or `lists`, sizes of pages."""
+    """Return {layout, size} and what a known layout has: extents, lists, columns, sizes."""
     result: dict[str, Any] = {"layout": get(content, "layout", str)}
     result["size"] = get(content, "size", int)
     need(result["size"] >= 0, "a file of negative size")
@@ -353,6 +353,8 @@ def decode_content(content: dict[str, Any]) -> dict[str, Any]:
     if result["layout"] == "pages":
         result["page"], region = decode_paging(content)
         result["region"] = region
+    if result["layout"] == "records":
+        return result | decode_columns(content, result["size"])
     need(("extents" in content) != ("lists" in content), "either extents or lists")
     if "extents" in content:
         result |= decode_table(get(content, "extents", dict), result["size"], region)
@@ -362,6 +364,21 @@ def decode_content(content: dict[str, Any]) -> dict[str, Any]:
         result["lists"] = list(zip(ids, lengths, strict=True))
         need(sum(lengths) == result["size"], "the lists of a file do not add up")
     return result
+
+
+def decode_columns(content: dict[str, Any], size: int) -> dict[str, Any]:
+    """Return the widths and contents of the columns of a file of records."""
+    need(not {"extents", "lists"} & set(content), "extents beside columns")
+    widths, columns = get(content, "widths", list), get(content, "columns", list)
+    need(all(type(n) is int and n > 0 for n in widths), "a column of impossible width")
+    need(1 <= len(widths) <= 64 and sum(widths) <= 1 << 20, "records of impossible size")
+    need(all(check(c, layout=str)["layout"] == "pages" for c in columns), "a column not in pages")
+    decoded = [decode_content(column) for column in columns]
+    whole = size - size % sum(widths)
+    sizes = [whole // sum(widths) * width for width in widths]
+    sizes[-1] += size - whole
+    need([column["size"] for column in decoded] == sizes, "columns do not fit the records")
+    return {"widths": widths, "columns": decoded}
 
 
 def need_layout(content: dict[str, Any]) -> None:
@@ -476,6 +493,3 @@ def open_blob(keys: Keys, pack_key: bytes, entry: Entry, stored: bytes) -> bytes
     good = entry.kind == DIGESTS or blob_id(keys, entry.kind, plain) == entry.id
     need(good, "the content is not what the blob's id says")
     return plain
-
-
-# §14: a whole repository

@@ -2,6 +2,7 @@ import ast
 import json
 import shutil
 import sys
+from collections.abc import Callable
 from datetime import UTC
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,21 @@ from snap.backends.local import LocalBackend
 from snap.repo.browse import walk
 from snap.repo.catalog import list_snapshots, select_snapshot
 from snap.repo.content import extents_of
-from snap.repo.ids import Kind
+from snap.repo.extents import Extent
+from snap.repo.ids import BlobId, Kind
 from snap.repo.progress import SilentReporter
 from snap.repo.repository import open_repository
 from snap.repo.restore import run_restore
 from snap.sources.folder import FolderTarget
-from spec.make_golden import describe_database, describe_tree, make_golden
+from spec.make_golden import (
+    change_records,
+    change_source,
+    describe_database,
+    describe_tree,
+    make_golden,
+    make_records,
+    make_source,
+)
 from tests.spec import program
 from tests.spec.program import READER
 
@@ -48,11 +58,13 @@ def _password(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def check_restored(target: Path, expected: dict[str, Any]) -> None:
-    assert sorted(p.name for p in target.iterdir()) == ["events.db", "files"]
+    components = sorted({"events.db", "files"} & set(expected))
+    assert sorted(p.name for p in target.iterdir()) == components
     assert describe_tree(target / "files") == expected["files"]
-    assert describe_database(target / "events.db" / "events.db") == expected["events.db"]
-    sparse = (target / "files" / "sparse").stat()
-    assert sparse.st_blocks * 512 < sparse.st_size // 2
+    if "events.db" in components:
+        assert describe_database(target / "events.db" / "events.db") == expected["events.db"]
+        sparse = (target / "files" / "sparse").stat()
+        assert sparse.st_blocks * 512 < sparse.st_size // 2
 
 
 def restore_with_product(folder: Path, id_: str, target: Path) -> None:
@@ -80,7 +92,7 @@ def objects(folder: Path, kind: str) -> list[Path]:
 
 
 @pytest.mark.parametrize("number", [0, 1])
-@pytest.mark.parametrize("name", ["golden-v1", "golden-v1-layouts"])
+@pytest.mark.parametrize("name", ["golden-v1", "golden-v1-layouts", "golden-v1-records"])
 def test_reader_restores_the_golden_repositories_as_their_manifests_say(
     name: str, number: int, tmp_path: Path
 ) -> None:
@@ -91,7 +103,7 @@ def test_reader_restores_the_golden_repositories_as_their_manifests_say(
 
 
 @pytest.mark.parametrize("number", [0, 1])
-@pytest.mark.parametrize("name", ["golden-v1", "golden-v1-layouts"])
+@pytest.mark.parametrize("name", ["golden-v1", "golden-v1-layouts", "golden-v1-records"])
 def test_product_restores_the_golden_repositories_as_their_manifests_say(
     name: str, number: int, tmp_path: Path
 ) -> None:
@@ -101,9 +113,16 @@ def test_product_restores_the_golden_repositories_as_their_manifests_say(
     check_restored(tmp_path / "out", expected)
 
 
-def test_reader_and_product_restore_what_this_code_writes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("make", "change"),
+    [(make_source, change_source), (make_records, change_records)],
+    ids=["everything", "records"],
+)
+def test_reader_and_product_restore_what_this_code_writes(
+    tmp_path: Path, make: Callable[[Path], None], change: Callable[[Path], None]
+) -> None:
     (tmp_path / "work").mkdir()
-    manifest = make_golden(tmp_path / "new", tmp_path / "work")
+    manifest = make_golden(tmp_path / "new", tmp_path / "work", make, change)
     for number, expected in enumerate(manifest["snapshots"]):
         by_reader, by_product = tmp_path / f"reader{number}", tmp_path / f"product{number}"
         arguments = [str(tmp_path / "new"), "restore", expected["id"], str(by_reader)]
@@ -134,6 +153,37 @@ def test_the_golden_repository_of_layouts_has_pages_streams_and_slices_of_old_bl
     assert layouts >= {("pages", True), ("pages", False), ("stream", False)}
     assert shared
     assert companions > 10
+
+
+def blobs_of(extents: list[Extent]) -> set[BlobId]:
+    return {extent.blob for extent in extents if extent.blob is not None}
+
+
+def test_the_golden_repository_of_records_has_columns_of_all_kinds() -> None:
+    folder = REPOS / "golden-v1-records"
+    with open_repository(LocalBackend(folder), MANIFEST["passphrase"], cache_dir=None) as repo:
+        repo.load_index()
+        first, second = (
+            node.content
+            for snapshot in list_snapshots(repo)
+            for _, path, node in walk(repo, snapshot)
+            if path == (b"elements.records",) and node.content is not None
+        )
+        assert first.widths == second.widths == (132, 512, 8)
+        assert first.size_bytes % 652 == 19
+        assert [bool(column.lists) for column in first.columns] == [False, True, False]
+        old, new = (
+            [list(extents_of(repo, column, "f")) for column in content.columns]
+            for content in (first, second)
+        )
+        for before, after in zip(old, new, strict=True):
+            blobs = blobs_of(before)
+            assert blobs_of(after) & blobs
+            assert blobs_of(after) - blobs
+        for column in (0, 1):
+            assert any(extent.blob is None for extent in old[column])
+            assert any(extent.blob is None for extent in new[column])
+        assert any(extent.blob in blobs_of(old[1]) and extent.offset for extent in new[1])
 
 
 def test_golden_repository_holds_what_it_is_kept_for() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from snap.backends.local import LocalBackend
+from snap.errors import IntegrityError
 from snap.repo import codec
 from snap.repo.catalog import list_snapshots
 from snap.repo.extents import Content, Extent, Paging, encode_extents
@@ -172,9 +173,60 @@ def test_slice_beyond_the_end_of_its_blob_is_refused(
 def test_unknown_layout_stops_with_the_code_for_a_later_version(
     maker: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    maker.snapshot(maker.tree(file_of(layout="records")))
+    maker.snapshot(maker.tree(file_of(layout="of the future")))
     code, error = restore_error(maker, tmp_path / "out", capsys)
-    assert (code, error) == (13, "reader: error: unknown layout 'records'\n")
+    assert (code, error) == (13, "reader: error: unknown layout 'of the future'\n")
+
+
+def file_of_records(*columns: Content, widths: tuple[int, ...]) -> Node:
+    size = sum(column.size_bytes for column in columns)
+    content = Content("records", size, None, widths=widths, columns=columns)
+    return Node(b"file", NodeType.FILE, Attributes(0o600), content=content)
+
+
+def column_of(*extents: Extent) -> Content:
+    size = sum(e.length for e in extents)
+    regions = b"not of the bytes" * -(-size // 1024)
+    return Content("pages", size, extents, paging=Paging(512, 1024), regions=regions)
+
+
+def test_records_are_put_together_by_reader_and_product(maker: Maker, tmp_path: Path) -> None:
+    blob = maker.blob(Kind.DATA, PLAIN)
+    columns = (
+        column_of(Extent(blob, 0, 3)),
+        column_of(Extent(blob, 100, 1), Extent(None, 0, 4), Extent(blob, 20, 1)),
+        # One byte of each record, and the rest; a slice reaches from the one into the other.
+        column_of(Extent(blob, 200, 1), Extent(blob, 210, 3), Extent(None, 0, 1)),
+    )
+    expected = bytes([0, 100, 0, 200, 1, 0, 0, 210, 2, 0, 20, 211, 212, 0])
+    snapshot = maker.snapshot(maker.tree(file_of_records(*columns, widths=(1, 2, 1))))
+
+    assert program.main([str(maker.folder), "restore", "latest", str(tmp_path / "a")]) == 0
+    assert (tmp_path / "a" / "part" / "file").read_bytes() == expected
+
+    into = FolderTarget(tmp_path / "b")
+    run_restore(maker.repository, snapshot, "part", (), into, reporter=SilentReporter())
+    assert (tmp_path / "b" / "file").read_bytes() == expected
+
+
+def test_columns_that_do_not_fit_their_records_are_refused_by_reader_and_product(
+    maker: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blob = maker.blob(Kind.DATA, PLAIN)
+    columns = column_of(Extent(blob, 0, 3)), column_of(Extent(blob, 0, 1))
+    snapshot = maker.snapshot(maker.tree(file_of_records(*columns, widths=(1, 1))))
+    code, error = restore_error(maker, tmp_path / "out", capsys)
+    assert (code, error) == (1, "reader: error: columns do not fit their records\n")
+    assert not (tmp_path / "out" / "part" / "file").exists()
+    with pytest.raises(IntegrityError, match="do not fit"):
+        run_restore(
+            maker.repository,
+            snapshot,
+            "part",
+            (),
+            FolderTarget(tmp_path / "b"),
+            reporter=SilentReporter(),
+        )
 
 
 def test_names_out_of_order_across_the_tree_blobs_of_a_directory_are_refused(
