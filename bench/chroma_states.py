@@ -1,8 +1,9 @@
 """Make daily states of a ChromaDB persist directory: `chroma_states.py FOLDER [options]`.
 
-A real chromadb writes them: documents of some 290 characters, four metadata keys, cosine space. Each
-day 1 % of the records are added, 1 % get a new vector and document, 0.2 % are deleted. A state is a
-copy of the directory, taken while nobody has it open. Prints a line for each day once it is made.
+A real chromadb writes them: documents of some 290 characters, four metadata keys, cosine space.
+Each day 1 % of the records are added, 1 % get a new vector and document, 0.2 % are deleted. A state
+is a copy of the directory, taken while nobody has it open. Prints a line for each day once it is
+made.
 """
 
 import argparse
