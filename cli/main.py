@@ -24,7 +24,7 @@ COMMANDS = {
     "backup": "Store a snapshot of databases and files.",
     "snapshots": "List the snapshots.",
     "ls": "List what is in a snapshot.",
-    "restore": "Write a snapshot, or a part of it, into a folder.",
+    "restore": "Put a snapshot, or a part of it, back and prove that it is whole.",
     "dump": "Print one file of a snapshot.",
     "diff": "Show what changed between two snapshots.",
     "find": "Find files by name in the snapshots.",

@@ -1,4 +1,4 @@
-"""``snap restore``: components of a snapshot into a folder, proven after writing."""
+"""``snap restore``: components of a snapshot into a folder or their places, and proven there."""
 
 import os
 from collections.abc import Iterator

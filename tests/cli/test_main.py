@@ -114,7 +114,7 @@ def test_a_mistyped_option_gets_a_suggestion(snap: Snap) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["restore", "latest"], "missing option '--target'"),
+        (["restore", "latest"], "nothing says where to restore to"),
         (["ls"], "missing argument 'SNAP[:COMPONENT[/PATH]]'"),
         (["snapshots", "--latest", "x"], "'x' is not a valid integer"),
         (["stats", "more"], "got unexpected extra argument (more)"),
