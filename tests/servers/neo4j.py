@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -119,24 +119,11 @@ def neo4j_home() -> Path:
 
 
 @dataclass
-class RealNeo4j:
-    """A home of its own, with a server that may run in it.
+class Bolt:
+    """Where a server answers; ``password`` is None where it asks for none."""
 
-    ``password`` is None where the server asks for none.
-    """
-
-    home: Path
     port: int
     password: str | None
-    _guard: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
-
-    @property
-    def conf(self) -> Path:
-        return self.home / "conf"
-
-    @property
-    def data(self) -> Path:
-        return self.home / "data"
 
     @property
     def url(self) -> str:
@@ -145,18 +132,6 @@ class RealNeo4j:
     @property
     def auth(self) -> tuple[str, str] | None:
         return None if self.password is None else ("neo4j", self.password)
-
-    def configure(self, *lines: str) -> None:
-        """Add lines to neo4j.conf; they count from the next start."""
-        with (self.conf / "neo4j.conf").open("a") as file:
-            file.writelines(f"{line}\n" for line in lines)
-
-    def admin(self, *arguments: str) -> str:
-        return run_checked([str(self.home / "bin/neo4j-admin"), *arguments], 120)
-
-    def start(self) -> None:
-        run_checked([str(self.home / "bin/neo4j"), "start"], 120)
-        self.wait_online()
 
     def wait_online(self, timeout_seconds: float = 90) -> None:
         """Wait until the default database answers."""
@@ -172,6 +147,43 @@ class RealNeo4j:
             else:
                 return
             time.sleep(0.2)
+
+    def run(self, cypher: str, database: str = "neo4j", **parameters: Any) -> list[dict[str, Any]]:
+        """Run a query and return its rows."""
+        import neo4j
+
+        with neo4j.GraphDatabase.driver(
+            self.url, auth=self.auth, notifications_min_severity="OFF"
+        ) as driver:
+            records, _, _ = driver.execute_query(cypher, parameters, database_=database)
+            return [record.data() for record in records]
+
+
+@dataclass
+class RealNeo4j(Bolt):
+    """A home of its own, with a server that may run in it."""
+
+    home: Path
+
+    @property
+    def conf(self) -> Path:
+        return self.home / "conf"
+
+    @property
+    def data(self) -> Path:
+        return self.home / "data"
+
+    def configure(self, *lines: str) -> None:
+        """Add lines to neo4j.conf; they count from the next start."""
+        with (self.conf / "neo4j.conf").open("a") as file:
+            file.writelines(f"{line}\n" for line in lines)
+
+    def admin(self, *arguments: str) -> str:
+        return run_checked([str(self.home / "bin/neo4j-admin"), *arguments], 120)
+
+    def start(self) -> None:
+        run_checked([str(self.home / "bin/neo4j"), "start"], 120)
+        self.wait_online()
 
     def stop(self) -> None:
         """Stop it as it should be; nothing happens where it does not run."""
@@ -196,16 +208,6 @@ class RealNeo4j:
 
     def is_running(self) -> bool:
         return self.pid() is not None
-
-    def run(self, cypher: str, database: str = "neo4j", **parameters: Any) -> list[dict[str, Any]]:
-        """Run a query and return its rows."""
-        import neo4j
-
-        with neo4j.GraphDatabase.driver(
-            self.url, auth=self.auth, notifications_min_severity="OFF"
-        ) as driver:
-            records, _, _ = driver.execute_query(cypher, parameters, database_=database)
-            return [record.data() for record in records]
 
 
 def signal_process(pid: int, number: signal.Signals, timeout_seconds: float = 60) -> None:
@@ -246,7 +248,7 @@ def neo4j_in(folder: Path, *, password: str | None = PASSWORD) -> Iterator[RealN
     )
     (home / "conf/neo4j.conf").write_text(settings)
     watch = guard(_KILL, str(home))
-    server = RealNeo4j(home, port, password, watch)
+    server = RealNeo4j(port, password, home)
     try:
         if password is not None:
             server.admin("dbms", "set-initial-password", password)
