@@ -90,7 +90,7 @@ class RealContainer(Bolt):
 
 
 _END = """kill -TERM "$1"; for i in $(seq 60); do kill -0 "$1" || break; sleep 1; done
-kill -9 "$1"; rm -rf "$2" """
+kill -9 "$1"; umount -l "$2/run/netns/default"; rm -rf "$2" """
 
 
 @contextmanager
@@ -119,7 +119,11 @@ def docker_daemon() -> Iterator[RealDocker]:
                 watch.kill()
                 watch.communicate()
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        # A daemon leaves this mount behind.
+        subprocess.run(
+            ["umount", "-l", folder / "run/netns/default"], capture_output=True, check=False
+        )
+        shutil.rmtree(folder)
     unavailable("docker", problem)
 
 

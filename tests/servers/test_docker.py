@@ -21,13 +21,14 @@ def test_a_server_in_a_container_answers_and_stops_cleanly(real_docker: RealDock
 
 
 def test_the_image_is_laid_out_like_the_official_one(real_docker: RealDocker) -> None:
-    image = real_docker.client.images.get(real_docker.neo4j_image())
+    image_id = real_docker.neo4j_image()
+    image = real_docker.client.images.get(image_id)
     configuration = image.attrs["Config"]
     assert set(configuration["Volumes"]) == {"/data", "/logs"}
     assert "NEO4J_HOME=/var/lib/neo4j" in configuration["Env"]
     assert configuration["WorkingDir"] == "/var/lib/neo4j"
     out = real_docker.client.containers.run(
-        image.id,
+        image_id,
         ["-c", "readlink /var/lib/neo4j/data; stat -c '%u:%g' /data /logs; id -u neo4j"],
         entrypoint="/bin/bash",
         network_mode="none",
