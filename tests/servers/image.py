@@ -85,7 +85,7 @@ exec "$@"
 def neo4j_image() -> Path:
     """Return the tar file of the root file system, made once a machine."""
     home = neo4j_home()
-    return made_once(f"neo4j-image-{VERSION}-1", lambda folder: _make(folder, home)) / "root.tar"
+    return made_once(f"neo4j-image-{VERSION}-2", lambda folder: _make(folder, home)) / "root.tar"
 
 
 def _make(folder: Path, home: Path) -> None:
@@ -118,6 +118,10 @@ def _add_programs(image: "_Image", java: Path) -> None:
     libraries = [path for path in (java / "lib").rglob("*.so")]
     for needed in _libraries([*programs, java / "bin/java", *libraries]):
         image.add_file(needed, str(needed).lstrip("/"))
+    # Neo4j's zstd asks for it; without it, dumps are of gzip.
+    threads = Path("/lib/x86_64-linux-gnu/libpthread.so.0")
+    if threads.exists():
+        image.add_file(threads, str(threads).lstrip("/"))
 
 
 def _libraries(programs: Iterable[Path]) -> list[Path]:

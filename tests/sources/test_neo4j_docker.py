@@ -1,0 +1,128 @@
+"""Neo4j in a container: dumped, loaded, stopped and started, and all that can be wrong with it."""
+
+import gc
+import io
+from collections.abc import Iterator
+
+import pytest
+
+from snap.errors import SourceError
+from snap.sources.neo4j_docker import DockerNeo4j
+from snap.sources.neo4j_server import DatabaseInUse, DatabaseMissing
+from tests.servers.docker import RealContainer, RealDocker
+
+
+@pytest.fixture(scope="module")
+def container(real_docker: RealDocker) -> Iterator[RealContainer]:
+    with real_docker.neo4j_container() as server:
+        server.start()
+        server.run("UNWIND range(1, 500) AS n CREATE (:Person {n: n})")
+        yield server
+
+
+@pytest.fixture
+def server(real_docker: RealDocker, container: RealContainer) -> Iterator[DockerNeo4j]:
+    """The same server for all tests of this file; the first leaves it stopped."""
+    server = DockerNeo4j(str(container.container.name), url=real_docker.url)
+    yield server
+    server.close()
+
+
+def dumped(server: DockerNeo4j, database: str = "neo4j") -> bytes:
+    with server.dump(database) as dump:
+        data = b"".join(iter(lambda: dump.read(1 << 16), b""))
+        dump.finish()
+    return data
+
+
+def test_a_database_is_dumped_and_loaded_and_the_server_goes_on(
+    container: RealContainer, server: DockerNeo4j, real_docker: RealDocker
+) -> None:
+    assert server.version() == "5.26.29"
+    assert server.is_running()
+    assert server.info("neo4j").in_use
+    with pytest.raises(DatabaseInUse):
+        dumped(server)
+    server.stop(120)
+    assert not server.is_running()
+    found = {info.database: info for info in server.databases()}
+    assert set(found) == {"neo4j", "system"}
+    assert not found["neo4j"].recovery_required
+    assert found["neo4j"].store_format == "record-aligned-1.1"
+    data = dumped(server)
+    assert data.startswith(b"DZV1")
+    assert dumped(server, "system").startswith(b"DZV1")
+    server.start()
+    container.wait_online()
+    container.run("MATCH (n) DELETE n")
+    server.stop(120)
+    assert server.load("neo4j", io.BytesIO(data)) == []
+    server.start()
+    container.wait_online()
+    assert container.run("MATCH (n:Person) RETURN count(n) AS n") == [{"n": 500}]
+    server.stop(120)
+    names = [c.name for c in real_docker.client.containers.list(all=True)]
+    assert names == [container.container.name]
+
+
+def test_what_is_wrong_is_said(container: RealContainer, server: DockerNeo4j) -> None:
+    with pytest.raises(DatabaseMissing, match="there is no database nothere"):
+        server.info("nothere")
+    with pytest.raises(SourceError, match="not a Neo4j database's name"):
+        server.info("*")
+    server.stop(120)
+    with pytest.raises(SourceError, match="neo4j-admin database load"):
+        server.load("neo4j", io.BytesIO(b"rubbish" * 100_000))
+    with pytest.raises(DatabaseMissing):
+        dumped(server, "nothere")
+
+
+def test_a_dump_that_is_left_early_leaves_nothing_behind(
+    container: RealContainer, server: DockerNeo4j, real_docker: RealDocker
+) -> None:
+    server.stop(120)
+    with server.dump("system") as dump:
+        assert dump.read(4) == b"DZV1"
+    assert len(real_docker.client.containers.list(all=True)) == 1
+    assert dumped(server, "system").startswith(b"DZV1")
+
+
+def test_settings_and_plugins_are_read_from_the_container(
+    container: RealContainer, server: DockerNeo4j
+) -> None:
+    files = dict(server.configuration())
+    assert f"listen_address=127.0.0.1:{container.port}".encode() in files["neo4j.conf"]
+    assert server.plugins() == []
+    assert server.environment()["NEO4J_EDITION"] == "community"
+    server.require_volume()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_container_or_a_daemon_that_is_not_there_is_a_clear_error(
+    real_docker: RealDocker,
+) -> None:
+    missing = DockerNeo4j("nothere", url=real_docker.url)
+    with pytest.raises(SourceError, match="there is no container nothere"):
+        missing.is_running()
+    missing.close()
+    nobody = DockerNeo4j("neo4j", url="unix:///nowhere/sock")
+    with pytest.raises(SourceError, match="Docker: ") as caught:
+        nobody.is_running()
+    assert "does Docker run?" in caught.value.hint
+    del caught
+    # Docker's client leaves a socket open that it could not connect.
+    gc.collect()
+
+
+def test_a_container_that_is_no_neo4j_is_a_clear_error(real_docker: RealDocker) -> None:
+    other = real_docker.client.containers.create(
+        real_docker.neo4j_image(), entrypoint=["sleep"], command=["60"], network_mode="none"
+    )
+    server = DockerNeo4j(str(other.name), url=real_docker.url)
+    try:
+        assert not server.is_running()
+        with pytest.raises(SourceError, match="/data/databases"):
+            server.databases()
+    finally:
+        server.close()
+        other.remove(force=True, v=True)
