@@ -21,7 +21,7 @@ def describe_holders(path: Path) -> str:
         except OSError:
             continue
         wanted.add((found.st_dev, found.st_ino))
-    names = [_describe(pid) for pid in _process_ids() if _has_open(pid, wanted)]
+    names = [describe_process(pid) for pid in _process_ids() if _has_open(pid, wanted)]
     if not names:
         return ""
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
@@ -49,7 +49,8 @@ def _has_open(pid: int, wanted: set[tuple[int, int]]) -> bool:
     return False
 
 
-def _describe(pid: int) -> str:
+def describe_process(pid: int) -> str:
+    """Return ``NAME, process N``."""
     try:
         name = Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
