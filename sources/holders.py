@@ -68,6 +68,11 @@ def describe_holders(path: Path) -> str:
     return f" (held by {named(holders)})" if holders else ""
 
 
+def describe_process(pid: int) -> str:
+    """Return ``NAME, process N``."""
+    return str(Holder(pid, _name(pid)))
+
+
 def named(holders: list[Holder]) -> str:
     """Return the first few as one text."""
     more = f" and {len(holders) - _NAMED} more" if len(holders) > _NAMED else ""

@@ -152,11 +152,14 @@ class Bolt:
         """Run a query and return its rows."""
         import neo4j
 
-        with neo4j.GraphDatabase.driver(
-            self.url, auth=self.auth, notifications_min_severity="OFF"
-        ) as driver:
-            records, _, _ = driver.execute_query(cypher, parameters, database_=database)
-            return [record.data() for record in records]
+        with (
+            neo4j.GraphDatabase.driver(
+                self.url, auth=self.auth, notifications_min_severity="OFF"
+            ) as driver,
+            # An implicit transaction: CALL IN TRANSACTIONS takes one.
+            driver.session(database=database) as session,
+        ):
+            return session.run(cypher, parameters).data()
 
 
 @dataclass
@@ -217,7 +220,9 @@ def signal_process(pid: int, number: signal.Signals, timeout_seconds: float = 60
     limit = time.monotonic() + timeout_seconds
     while time.monotonic() < limit:
         try:
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+            # Its locks go with its last thread.
+            if state == "Z" and len(os.listdir(f"/proc/{pid}/task")) <= 1:
                 return
         except OSError:
             return

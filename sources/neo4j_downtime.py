@@ -1,0 +1,171 @@
+"""A note of every server that snap stopped, so that none stays stopped unnoticed.
+
+The note is on disk before the server is stopped, and goes when it is online again. One whose
+process is dead tells of a backup that was killed in between. In the folder given:
+``stopped-<digest of kind and place>.json``.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from snap.errors import SourceError
+from snap.repo.clock import MINUTE_NS, Clock, system_clock
+from snap.repo.lease import process_exists
+
+_PREFIX = "stopped-"
+_SUFFIX = ".json"
+_START_FIELD = 21
+"""Of /proc/<pid>/stat: when the process started, in ticks since boot (proc(5))."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoppedServer:
+    """One note.
+
+    Attributes:
+        kind: ``neo4j``, ``neo4j-docker``.
+        place: The home, or the container's id.
+        started_by: What `Neo4jServer.start` has to be given.
+        since_ns: When it was stopped.
+        pid: The process that stopped it; ``process`` tells it from a later one of that number.
+    """
+
+    kind: str
+    place: str
+    started_by: str
+    since_ns: int
+    pid: int
+    process: str
+
+    def minutes(self, now_ns: int) -> int:
+        """Return how long it has been stopped, in whole minutes."""
+        return max(0, now_ns - self.since_ns) // MINUTE_NS
+
+    def is_left(self) -> bool:
+        """Return whether the process that would have started it again is gone."""
+        return not process_exists(self.pid) or _identity(self.pid) != self.process
+
+
+def note_stop(
+    folder: Path, *, kind: str, place: str, started_by: str, clock: Clock = system_clock
+) -> StoppedServer:
+    """Write, before a server is stopped, that this process is going to stop it.
+
+    It is durable on return. A note that a dead process left is replaced.
+
+    Raises:
+        SourceError: another process that runs has it stopped, or the note cannot be written.
+    """
+    path = _path(folder, kind, place)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        found = _read(path)
+        if found is not None and not found.is_left() and found.pid != os.getpid():
+            raise SourceError(
+                f"{place}: another snap (process {found.pid}) has stopped this server",
+                "wait until it has ended",
+            )
+        note = StoppedServer(kind, place, started_by, clock(), os.getpid(), _identity(os.getpid()))
+        _write(path, note)
+    except OSError as error:
+        raise SourceError(
+            f"cannot note in {folder} that {place} is stopped: {error.strerror}",
+            "a server is stopped only where snap can note it: free space or name another folder",
+        ) from error
+    return note
+
+
+def note_started(folder: Path, *, kind: str, place: str) -> None:
+    """Remove the note, after the server answers again."""
+    with suppress(FileNotFoundError):
+        _path(folder, kind, place).unlink()
+        _sync_folder(folder)
+
+
+def stopped_servers(folder: Path) -> list[StoppedServer]:
+    """Return the servers that were left stopped by a process that is gone, the oldest first.
+
+    Whether one was started by hand meanwhile, only the server itself can tell.
+    """
+    notes = [note for path in _note_files(folder) if (note := _read(path)) is not None]
+    return sorted((note for note in notes if note.is_left()), key=lambda note: note.since_ns)
+
+
+def _note_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"{_PREFIX}*{_SUFFIX}"))
+
+
+def _path(folder: Path, kind: str, place: str) -> Path:
+    digest = hashlib.sha256(f"{kind}\0{place}".encode("utf-8", "surrogateescape")).hexdigest()
+    return folder / f"{_PREFIX}{digest[:24]}{_SUFFIX}"
+
+
+def _read(path: Path) -> StoppedServer | None:
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        return None
+    try:
+        found: Any = json.loads(text)
+        return StoppedServer(
+            kind=str(found["kind"]),
+            place=str(found["place"]),
+            started_by=str(found["started_by"]),
+            since_ns=int(found["since_ns"]),
+            pid=int(found["pid"]),
+            process=str(found["process"]),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise SourceError(
+            f"the note {path} of a stopped server cannot be read",
+            "see whether Neo4j runs, then remove the file",
+        ) from error
+
+
+def _write(path: Path, note: StoppedServer) -> None:
+    text = json.dumps(
+        {
+            "kind": note.kind,
+            "place": note.place,
+            "started_by": note.started_by,
+            "since_ns": note.since_ns,
+            "pid": note.pid,
+            "process": note.process,
+        }
+    )
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    try:
+        with open(temporary, "x") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _identity(pid: int) -> str:
+    """Return what no other process of this number has: boot and time of its start."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    # The second field, the program's name, may hold anything.
+    fields = stat.rpartition(")")[2].split()
+    return f"{boot}:{fields[_START_FIELD - 2]}"
