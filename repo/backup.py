@@ -35,8 +35,10 @@ from .snapshot import (
 from .source import Attributes, Entry, NodeType, Source, Unchanged, View
 from .tree import Node, is_plain_name
 from .tree_writer import PendingNode, TreeWriter
+from .unsorted import PreviousNodes, UnsortedTrees
 from .writer import BlobWriter, WriterOptions
 
+Trees = TreeWriter | UnsortedTrees
 PROGRAM = f"snap-backup {__version__}"
 
 
@@ -123,7 +125,7 @@ class _Run:
         self._reuse = Reuse(repository, repository.holdings.has, options.clean_below)
         self._files = FileWriter(repository, self._writer, self._reuse, self._comparer)
         self._before: Component | None = None
-        self._previous: PreviousTree | None = None
+        self._previous: PreviousTree | PreviousNodes | None = None
         self._previous_started_ns = 0
 
     def run(self, sources: Sequence[Source], confirm: Callable[[], None]) -> Snapshot:
@@ -250,11 +252,12 @@ class _Run:
         before = self._before = previous_component(self._snapshots, service, name)
         self._previous = None
         if before is not None:
-            self._previous = PreviousTree(self._repository, before.subtree or ())
             self._previous_started_ns = before.started_ns
 
     def _store_view(self, view: View, component: Component, tally: Tally) -> Component:
-        trees = TreeWriter(self._writer, tally, self._stored_tree)
+        sorted_trees = TreeWriter(self._writer, tally, self._stored_tree)
+        trees = sorted_trees if view.is_sorted else UnsortedTrees(sorted_trees)
+        self._look_into_previous(is_sorted=view.is_sorted)
         problems: list[tuple[bytes, str]] = []
         entries = 0
         for entry in view.entries():
@@ -289,7 +292,13 @@ class _Run:
             warnings=tuple(printable(w) for w in report.warnings),
         )
 
-    def _store_entry(self, entry: Entry, trees: TreeWriter, tally: Tally) -> str:
+    def _look_into_previous(self, *, is_sorted: bool) -> None:
+        """Open the last version's trees, for paths that come in order or not."""
+        if self._before is not None:
+            find = PreviousTree if is_sorted else PreviousNodes
+            self._previous = find(self._repository, self._before.subtree or ())
+
+    def _store_entry(self, entry: Entry, trees: Trees, tally: Tally) -> str:
         """Store one entry; return why it could not be read, empty if it could."""
         attributes = entry.attributes
         previous = self._previous.find(entry.path) if self._previous is not None else None
@@ -304,9 +313,7 @@ class _Run:
         trees.add_node(entry.path, lambda: node)
         return ""
 
-    def _store_file(
-        self, entry: Entry, previous: Node | None, trees: TreeWriter, tally: Tally
-    ) -> str:
+    def _store_file(self, entry: Entry, previous: Node | None, trees: Trees, tally: Tally) -> str:
         attributes = entry.attributes
         if entry.open is None or attributes is None:
             return "it has no content that could be read"

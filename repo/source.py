@@ -162,10 +162,16 @@ class Unchanged(SourceError):
 class View(Protocol):
     """One consistent view, open."""
 
+    @property
+    def is_sorted(self) -> bool:
+        """Whether the entries come sorted; there must be few of them where they do not."""
+        ...
+
     def entries(self) -> Iterator[Entry]:
         """Yield the entries sorted by path; a directory before what is in it.
 
-        Sorted means as tuples of bytes. An entry that cannot be read is yielded with its
+        Sorted means as tuples of bytes; see `is_sorted`. The content of an entry is read before the
+        next one is asked for. An entry that cannot be read is yielded with its
         ``problem``, never left out. May be called once.
         """
         ...

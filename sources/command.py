@@ -143,6 +143,8 @@ def _arguments(command: Sequence[str] | str) -> list[str]:
 
 
 class _CommandView:
+    is_sorted = True
+
     def __init__(self, process: subprocess.Popen[bytes], name: str, clock: Clock) -> None:
         if process.stdout is None or process.stderr is None:
             raise ValueError("the process has no pipes")
@@ -227,6 +229,8 @@ class StdinSource:
 
 
 class _StdinView:
+    is_sorted = True
+
     def __init__(self, stream: BinaryIO, name: str, now_ns: int) -> None:
         self._reader = _PipeReader(stream)
         self._name = name

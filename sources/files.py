@@ -129,6 +129,8 @@ class _Folder:
 class FilesView:
     """The entries below one root."""
 
+    is_sorted = True
+
     def __init__(
         self,
         root: bytes,

@@ -261,6 +261,8 @@ class _RestartCount:
 
 
 class _SqliteView:
+    is_sorted = True
+
     def __init__(
         self,
         path: Path,

@@ -147,6 +147,8 @@ class RecordsSource:
 
 
 class _RecordsView:
+    is_sorted = True
+
     def __init__(self, inner: View) -> None:
         self._inner = inner
 

@@ -54,6 +54,7 @@ class DictSource:
     name: str = "data"
     kind: str = "files"
     can_wait: bool = False
+    is_sorted: bool = True
     place: str = "/somewhere"
     error_at_end: Exception | None = None
     report: ViewReport = field(default_factory=lambda: ViewReport(Consistency.CRASH, 5))
