@@ -188,6 +188,8 @@ def _write_all(process: "subprocess.Popen[bytes]", data: ByteStream) -> None:
 def _end(process: "subprocess.Popen[bytes]", *, only_itself: bool = False) -> None:
     """End a program that still runs, and the processes that it started."""
     if process.poll() is None:
+        # Neo4j's programs are two processes each: the second signal is also for the one that
+        # outlives the first, and would keep the database's lock.
         for number in (signal.SIGTERM, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 if only_itself:

@@ -40,6 +40,8 @@ _START_SECONDS = 300.0
 _STOP_SECONDS = 180.0
 """Neo4j itself waits 120 for what runs; then it writes what it has in memory."""
 _DUMP_SECONDS = 24 * 3600.0
+_LOCK_SECONDS = 60.0
+"""A dump whose reader is gone runs on to its end, without waiting for anyone."""
 _SLEEP_SECONDS = 0.2
 _LOG_LINES = 5
 _FLOCK = "hhqqi4x"
@@ -234,6 +236,8 @@ class Neo4jInstall:
 
     def start(self, started_by: str = "") -> None:
         """Start the server, as the systemd unit ``started_by`` or by `neo4j start`."""
+        if not self.is_running():
+            self._wait_for_databases()
         if started_by:
             _systemctl("start", started_by, _START_SECONDS)
         else:
@@ -242,6 +246,26 @@ class Neo4jInstall:
                 raise self._not_started(essence(ended.stdout + ended.stderr))
         if not self._wait_for(running=True, timeout_seconds=_START_SECONDS):
             raise self._not_started("")
+
+    def _wait_for_databases(self) -> None:
+        """Wait until no `neo4j-admin` has a database.
+
+        A server that starts meanwhile leaves that database offline for good.
+        """
+        limit_ns = self._clock() + int(_LOCK_SECONDS * SECOND_NS)
+        while True:
+            locks = self.conf.data_folders()[0].glob("*/database_lock")
+            held = {path.parent.name: pid for path in locks if (pid := _lock_holder(path))}
+            if not held:
+                return
+            if self._clock() > limit_ns:
+                name, pid = next(iter(held.items()))
+                raise SourceError(
+                    f"{self.place}: the server was not started: {describe_process(pid)} still has "
+                    f"the database {name}",
+                    "end that program (a dump, a load or a check?), then start the server",
+                )
+            self._sleep(_SLEEP_SECONDS)
 
     def _not_started(self, said: str) -> SourceError:
         log = self.conf.folder("logs") / "neo4j.log"
@@ -288,14 +312,7 @@ class Neo4jInstall:
 
     def _holder(self) -> int | None:
         """Return the process that holds the data folder's lock; 0 for one we cannot see."""
-        try:
-            with open(self.conf.data_folders()[0] / "store_lock", "rb") as file:
-                asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-                answer = fcntl.fcntl(file, fcntl.F_GETLK, asked)
-        except OSError:
-            return None
-        kind, _, _, _, pid = struct.unpack(_FLOCK, answer)
-        return None if kind == fcntl.F_UNLCK else int(pid)
+        return _lock_holder(self.conf.data_folders()[0] / "store_lock")
 
     # ------------------------------------------------- what no dump has in it
 
@@ -325,6 +342,18 @@ class _Dump:
         ended = self._output.wait()
         if ended.code:
             raise explain_admin("dump", self._database, ended.code, ended.stderr)
+
+
+def _lock_holder(path: Path) -> int | None:
+    """Return the process that has a lock on a file; 0 for one we cannot see."""
+    try:
+        with path.open("rb") as file:
+            asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+            answer = fcntl.fcntl(file, fcntl.F_GETLK, asked)
+    except OSError:
+        return None
+    kind, _, _, _, pid = struct.unpack(_FLOCK, answer)
+    return None if kind == fcntl.F_UNLCK else int(pid)
 
 
 def _files_below(folder: Path) -> Iterator[Path]:

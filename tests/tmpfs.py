@@ -1,12 +1,11 @@
 """A small disk of its own, to be filled up for real."""
 
-import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
+from tests.servers.services import unavailable
 
 
 @contextmanager
@@ -23,10 +22,7 @@ def small_disk(folder: Path, size_bytes: int) -> Iterator[Path]:
         check=False,
     )
     if done.returncode:
-        reason = f"a small tmpfs cannot be mounted here: {done.stderr.strip()}"
-        if "tmpfs" in os.environ.get("SNAP_REQUIRE_SERVICES", ""):
-            pytest.fail(reason)
-        pytest.skip(reason)
+        unavailable("tmpfs", f"a small one cannot be mounted: {done.stderr.strip()}")
     try:
         yield folder
     finally:

@@ -175,6 +175,42 @@ def test_a_server_that_neo4j_stop_does_not_know_is_left_alone(neo4j_server: Real
     assert neo4j_server.pid() == pid
 
 
+_HOLD = """
+import fcntl, sys
+with open(sys.argv[1], "r+b") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX)
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_no_server_is_started_while_a_program_has_a_database(neo4j_server: RealNeo4j) -> None:
+    neo4j_server.start()
+    neo4j_server.stop()
+    lock = neo4j_server.data / "databases/neo4j/database_lock"
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOLD, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        hours = iter(range(100))
+        hasty = Neo4jInstall(
+            neo4j_server.home, clock=lambda: next(hours) * 3600 * 10**9, sleep=lambda _: None
+        )
+        with pytest.raises(SourceError, match=f"process {holder.pid} still has the database neo4j"):
+            hasty.start()
+        assert not hasty.is_running()
+        slept: list[float] = []
+
+        def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            holder.communicate()
+
+        Neo4jInstall(neo4j_server.home, sleep=sleep).start()
+    assert slept
+    neo4j_server.wait_online()
+
+
 def test_a_server_that_is_still_starting_counts_as_running(neo4j_server: RealNeo4j) -> None:
     install = Neo4jInstall(neo4j_server.home)
     note = neo4j_server.home / "run/neo4j.pid"
