@@ -30,7 +30,7 @@ from snap.repo.keys import MINIMUM_COST
 from snap.repo.progress import SilentReporter
 from snap.repo.repository import Repository, create_repository, open_repository
 from snap.repo.snapshot import Snapshot
-from snap.sources.place import open_source
+from snap.sources.files import FilesSource
 
 MIB = 1 << 20
 _ROW_BYTES = 400
@@ -147,9 +147,7 @@ def simulate(
             # Opened anew each day, as a nightly run does: nothing is remembered but the cache.
             backend = open_backend(str(store))
             with open_repository(backend, PASSWORD, cache_dir=scratch / "cache") as repository:
-                source = open_source(
-                    str(folder), name=_COMPONENT, excludes=(), spool_dir=scratch / "spool"
-                )
+                source = FilesSource(folder, name=_COMPONENT)
                 snapshot = run_backup(
                     repository, [source], options_of(day, threshold), SilentReporter()
                 )

@@ -3,7 +3,8 @@
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,8 @@ from snap.repo.snapshot import FAILED, SUCCESS, Component, Snapshot
 from snap.repo.source import Source
 from snap.repo.tree import is_plain_name
 from snap.sources.command import CommandSource, StdinSource
-from snap.sources.place import open_source
+from snap.sources.neo4j_place import DOCKER, NATIVE
+from snap.sources.place import OpenedPlace, Surroundings, open_place
 
 from .errors import INCOMPLETE, OK
 from .init import username
@@ -52,6 +54,8 @@ class _Request:
     dry_run: bool
     no_extra_verify: bool
     compression: str
+    database: str | None
+    skip_unchanged: bool
 
 
 @click.command(cls=SnapCommand)
@@ -78,22 +82,39 @@ class _Request:
     show_default=True,
     help="How hard to compress.",
 )
+@click.option("--database", metavar="DB", help="Of Neo4j: which, if not the default one.")
+@click.option(
+    "--skip-unchanged", is_flag=True, help="Do not stop a Neo4j to which nothing was written."
+)
 @click.pass_obj
 def command(settings: Settings, /, **arguments: Any) -> int:
     """Store a snapshot of databases and files.
 
-    SOURCE is KIND:PLACE (sqlite:events.db, files:folder) or a path, which means files.
+    SOURCE is KIND:PLACE (sqlite:events.db, neo4j:HOME, neo4j-docker:CONTAINER, files:folder) or a
+    path, which means files.
     """
     request = _Request(**arguments)
     _check_name(request.name)
-    sources = _sources(request, settings)
+    last: dict[str, Component] = {}
+    places = _sources(request, settings, last)
+    sources = sorted((s for p in places for s in p.sources), key=_turn)
+    _require_unique_names(sources)
     options = _options(request)
     with open_session(settings) as repository:
-        expected = _sizes_last_time(repository, options.service)
-        with open_reporter(settings, "backing up", expected) as reporter:
-            snapshot = run_backup(repository, sources, options, reporter)
-    _print_result(snapshot, settings, dry_run=options.dry_run)
+        last.update(_last_components(repository, options.service))
+        expected = {component.name: component.bytes for component in last.values()}
+        with ExitStack() as held:
+            for place in places:
+                held.enter_context(place.hold())
+            with open_reporter(settings, "backing up", expected) as reporter:
+                snapshot = run_backup(repository, sources, options, reporter)
+            _print_result(snapshot, settings, dry_run=options.dry_run)
     return OK if snapshot.status == SUCCESS else INCOMPLETE
+
+
+def _turn(source: Source) -> int:
+    """Return when a source's turn is: first what holds up its users until it is read."""
+    return 0 if source.kind in (NATIVE, DOCKER) else 1
 
 
 def _check_name(name: str | None) -> None:
@@ -108,7 +129,9 @@ def _check_name(name: str | None) -> None:
         )
 
 
-def _sources(request: _Request, settings: Settings) -> list[Source]:
+def _sources(
+    request: _Request, settings: Settings, last: Mapping[str, Component]
+) -> list[OpenedPlace]:
     """Return what is to be backed up; nothing of it is opened yet.
 
     Raises:
@@ -122,33 +145,37 @@ def _sources(request: _Request, settings: Settings) -> list[Source]:
             "nothing to back up", "name a SOURCE such as sqlite:events.db, --command or --stdin"
         )
     if request.sources:
-        return _places(request, settings)
+        return _places(request, settings, last)
     if not request.name:
         raise UsageError("--command and --stdin need --name", "add --name NAME")
     if request.excludes:
         raise UsageError("--exclude is for files only")
     if request.shell_command is not None:
-        return [CommandSource(request.shell_command, name=request.name, clock=system_clock)]
+        command_source = CommandSource(request.shell_command, name=request.name, clock=system_clock)
+        return [OpenedPlace([command_source])]
     if sys.stdin.isatty():
         raise UsageError("--stdin reads a pipe or a file, not a terminal")
-    return [StdinSource(sys.stdin.buffer, name=request.name, clock=system_clock)]
+    return [OpenedPlace([StdinSource(sys.stdin.buffer, name=request.name, clock=system_clock)])]
 
 
-def _places(request: _Request, settings: Settings) -> list[Source]:
+def _places(
+    request: _Request, settings: Settings, last: Mapping[str, Component]
+) -> list[OpenedPlace]:
     if request.name is not None and len(request.sources) > 1:
         raise UsageError("--name is for a single source", "back up the others in runs of their own")
-    sources = [
-        open_source(
-            text,
-            name=request.name,
-            excludes=request.excludes,
-            spool_dir=settings.spool_dir,
-            clock=system_clock,
-        )
+    around = Surroundings(
+        spool_dir=settings.spool_dir,
+        state_dir=settings.state_dir,
+        neo4j=settings.neo4j._replace(
+            database=request.database or "", skip_unchanged=request.skip_unchanged
+        ),
+        previous=lambda name: last[name].statistics if name in last else None,
+        clock=system_clock,
+    )
+    return [
+        open_place(text, name=request.name, excludes=request.excludes, around=around)
         for text in request.sources
     ]
-    _require_unique_names(sources)
-    return sources
 
 
 def _require_unique_names(sources: Sequence[Source]) -> None:
@@ -178,11 +205,11 @@ def _options(request: _Request) -> BackupOptions:
     )
 
 
-def _sizes_last_time(repository: Repository, service: str) -> dict[str, int]:
-    """Return by name how large each component was in its last snapshot."""
+def _last_components(repository: Repository, service: str) -> dict[str, Component]:
+    """Return by name each component of the service as it was stored last."""
     snapshots, _ = readable_snapshots(repository)
     return {
-        component.name: component.bytes
+        component.name: component
         for snapshot in snapshots
         if snapshot.service == service
         for component in snapshot.components

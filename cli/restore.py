@@ -14,6 +14,13 @@ from snap.repo.repository import Repository
 from snap.repo.restore import RestoreResult, run_restore
 from snap.repo.snapshot import SUCCESS, Component, Snapshot
 from snap.sources.folder import FolderTarget
+from snap.sources.neo4j_restore import (
+    dump_name,
+    is_dump,
+    make_component_dump,
+    verify_dump,
+    write_dump,
+)
 from snap.sources.verify import verify_component
 
 from .errors import DAMAGED, INCOMPLETE, OK, print_error, words_of_os_error, worst
@@ -184,6 +191,9 @@ class _Run:
 
     def _write(self, outcome: _Outcome, path: Place, reporter: ShownReporter) -> None:
         component = outcome.component
+        if is_dump(component) and not path:
+            self._write_dump(outcome, reporter)
+            return
         reporter.start(component.name, component.bytes if not path else None)
         try:
             outcome.result = run_restore(
@@ -205,6 +215,20 @@ class _Run:
         else:
             outcome.proofs = verify_component(component.kind, outcome.target, component.statistics)
             self._mention_gaps(outcome, reporter)
+
+    def _write_dump(self, outcome: _Outcome, reporter: ShownReporter) -> None:
+        """Write a Neo4j database as the dump that its own program loads."""
+        component = outcome.component
+        path = outcome.target / dump_name(component)
+        reporter.start(component.name, None)
+        try:
+            pieces = make_component_dump(self._repository, self._snapshot, component)
+            written = write_dump(pieces, path, overwrite=self._overwrite, advance=reporter.advance)
+        finally:
+            reporter.finish()
+        outcome.result.files, outcome.result.bytes = 1, written
+        outcome.proofs = verify_dump(path, component)
+        self._mention_gaps(outcome, reporter)
 
     @staticmethod
     def _mention_gaps(outcome: _Outcome, reporter: ShownReporter) -> None:

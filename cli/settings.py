@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from snap.errors import UsageError
+from snap.sources.neo4j_access import UNSAID, Neo4jAccess
 
 
 class PasswordKind(StrEnum):
@@ -60,6 +61,13 @@ class Settings:
     cache: bool = True
     cache_folder: Path | None = None
     default_cache_folder: Path | None = None
+    state_folder: Path | None = None
+    neo4j: Neo4jAccess = UNSAID
+
+    @property
+    def state_dir(self) -> Path:
+        """Return the folder for what must outlive a run, as that a server was stopped."""
+        return self.state_folder or self._cache_root / "state"
 
     @property
     def spool_dir(self) -> Path:
@@ -98,7 +106,24 @@ def settings_from_environment(environment: Mapping[str, str]) -> Settings:
         passwords=passwords,
         cache_folder=Path(cache_folder) if cache_folder else None,
         default_cache_folder=_default_cache_folder(environment),
+        state_folder=_state_folder(environment),
+        neo4j=Neo4jAccess(
+            user=environment.get("NEO4J_USERNAME", ""),
+            password=environment.get("NEO4J_PASSWORD", ""),
+            url=environment.get("NEO4J_URI", ""),
+            docker_url=environment.get("DOCKER_HOST", ""),
+        ),
     )
+
+
+def _state_folder(environment: Mapping[str, str]) -> Path | None:
+    if environment.get("SNAP_STATE_DIR"):
+        return Path(environment["SNAP_STATE_DIR"])
+    base = environment.get("XDG_STATE_HOME", "")
+    if base.startswith("/"):
+        return Path(base) / "snap"
+    home = environment.get("HOME", "")
+    return Path(home) / ".local" / "state" / "snap" if home else None
 
 
 def _default_cache_folder(environment: Mapping[str, str]) -> Path | None:

@@ -325,6 +325,13 @@ class Neo4jInstall:
             found.append(Plugin(path.name, path.stat().st_size, digest))
         return sorted(found, key=lambda plugin: plugin.name)
 
+    def configuration(self) -> list[tuple[str, bytes]]:
+        """Return names, below the configuration folder, and contents of its files, sorted."""
+        return [
+            (path.relative_to(self.conf_folder).as_posix(), path.read_bytes())
+            for path in self.configuration_files()
+        ]
+
     def configuration_files(self) -> list[Path]:
         """Return the files of the configuration folder, sorted."""
         return sorted(_files_below(self.conf_folder))

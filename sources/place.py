@@ -1,18 +1,24 @@
 """From what people write as SOURCE to a source."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from snap.errors import UsageError
 from snap.repo.clock import Clock, system_clock
 from snap.repo.source import Source
 
 from .files import FilesSource
+from .neo4j_access import UNSAID, Neo4jAccess
+from .neo4j_place import DOCKER, NATIVE, neo4j_service
 from .sqlite import SqliteSource
 
-KINDS = ("files", "sqlite")
-_LATER = ("chroma", "neo4j", "neo4j-docker")
+KINDS = ("files", "sqlite", NATIVE, DOCKER)
+_LATER = ("chroma",)
+_WITHOUT_PLACE = (NATIVE,)
 
 
 def parse_place(text: str) -> tuple[str, str]:
@@ -34,28 +40,60 @@ def parse_place(text: str) -> tuple[str, str]:
         near = difflib.get_close_matches(kind, KINDS, 1)
         hint = f"did you mean {near[0]}:?" if near else f"known kinds: {', '.join(KINDS)}"
         raise UsageError(f"unknown kind of source: {kind}:", hint)
-    if not place:
+    if not place and kind not in _WITHOUT_PLACE:
         raise UsageError(f"{text} names no place", f"write {kind}:PATH")
     return kind, place
 
 
-def open_source(
-    text: str,
-    *,
-    name: str | None,
-    excludes: Sequence[str],
-    spool_dir: Path,
-    clock: Clock = system_clock,
-) -> Source:
-    """Return the source that a SOURCE names.
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What sources need beside their place.
+
+    ``previous`` gives what the last good snapshot recorded of a component.
+    """
+
+    spool_dir: Path
+    state_dir: Path
+    neo4j: Neo4jAccess = UNSAID
+    previous: Callable[[str], Mapping[str, Any] | None] = lambda _name: None
+    clock: Clock = system_clock
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedPlace:
+    """The sources at one place, in the order in which they are to be stored.
+
+    ``hold`` is to be entered before the first is opened, and left when all are stored.
+    """
+
+    sources: Sequence[Source]
+    hold: Callable[[], AbstractContextManager[None]] = nullcontext
+
+
+def open_place(
+    text: str, *, name: str | None, excludes: Sequence[str], around: Surroundings
+) -> OpenedPlace:
+    """Return the sources that a SOURCE names; nothing is stopped or read yet.
 
     Raises:
         UsageError: it cannot be one.
+        SourceError: there is no server at the place.
     """
     kind, place = parse_place(text)
+    if excludes and kind != "files":
+        raise UsageError(f"--exclude is for files, not for {kind}:")
     path = Path(place).expanduser()
     if kind == "sqlite":
-        if excludes:
-            raise UsageError("--exclude is for files, not for sqlite:")
-        return SqliteSource(path, spool_dir=spool_dir, name=name, clock=clock)
-    return FilesSource(path, name=name, excludes=excludes, clock=clock)
+        source = SqliteSource(path, spool_dir=around.spool_dir, name=name, clock=around.clock)
+        return OpenedPlace([source])
+    if kind in (NATIVE, DOCKER):
+        service = neo4j_service(
+            kind,
+            place,
+            name=name,
+            access=around.neo4j,
+            state_folder=around.state_dir,
+            previous=around.previous,
+        )
+        return OpenedPlace(service.sources, service.hold)
+    return OpenedPlace([FilesSource(path, name=name, excludes=excludes, clock=around.clock)])

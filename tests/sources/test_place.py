@@ -4,7 +4,7 @@ import pytest
 
 from snap.errors import UsageError
 from snap.sources.files import FilesSource
-from snap.sources.place import open_source, parse_place
+from snap.sources.place import Surroundings, open_place, parse_place
 from snap.sources.sqlite import SqliteSource
 
 
@@ -34,17 +34,19 @@ def test_an_unknown_kind_gets_the_nearest_as_a_hint() -> None:
     with pytest.raises(UsageError) as caught:
         parse_place("sqlit:x")
     assert "sqlite:" in caught.value.hint
-    for text in ("", "sqlite:", "neo4j:home", "wonder:x"):
+    assert parse_place("neo4j:") == ("neo4j", "")
+    for text in ("", "sqlite:", "chroma:dir", "neo4j-docker:", "wonder:x"):
         with pytest.raises(UsageError):
             parse_place(text)
 
 
 def test_sources_are_opened_by_kind(tmp_path: Path) -> None:
-    made = open_source("sqlite:a.db", name=None, excludes=(), spool_dir=tmp_path)
+    around = Surroundings(tmp_path, tmp_path)
+    [made] = open_place("sqlite:a.db", name=None, excludes=(), around=around).sources
     assert isinstance(made, SqliteSource)
     assert made.name == "a.db"
-    tree = open_source(str(tmp_path), name="named", excludes=["x"], spool_dir=tmp_path)
+    [tree] = open_place(str(tmp_path), name="named", excludes=["x"], around=around).sources
     assert isinstance(tree, FilesSource)
     assert tree.name == "named"
     with pytest.raises(UsageError, match="--exclude"):
-        open_source("sqlite:a.db", name=None, excludes=["x"], spool_dir=tmp_path)
+        open_place("sqlite:a.db", name=None, excludes=["x"], around=around)

@@ -1,0 +1,430 @@
+"""Neo4j as sources of a snapshot: its databases and its configuration, for one stop of the server.
+
+Community's databases can be dumped only while no server has them. So the server is stopped when
+the first dump begins and started when the last one has been read, whatever happens in between; a
+note on disk tells of it should this process be killed (`neo4j_downtime`).
+"""
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from snap.errors import SnapError, SourceError
+from snap.repo.clock import SECOND_NS, Clock, system_clock
+from snap.repo.source import (
+    Attributes,
+    Consistency,
+    Entry,
+    NodeType,
+    Source,
+    Unchanged,
+    ViewReport,
+)
+
+from .neo4j_bolt import Neo4jBolt
+from .neo4j_downtime import note_started, note_stop, stopped_servers
+from .neo4j_server import Neo4jServer, Plugin, UncleanShutdown
+from .neo4j_view import DumpView, MemoryReader
+
+SYSTEM = "system"
+_STOP_SECONDS = 180.0
+_ONLINE_SECONDS = 300.0
+_PORT_SECONDS = 0.2
+
+
+class ConfiguredServer(Neo4jServer, Protocol):
+    """A server whose configuration can be read as well."""
+
+    def configuration(self) -> Sequence[tuple[str, bytes]]:
+        """Return names and contents of the configuration files, sorted by name."""
+        ...
+
+    def plugins(self) -> Sequence[Plugin]:
+        """Return the files among the plugins."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Neo4jOptions:
+    """What of a server is backed up, and how.
+
+    Attributes:
+        kind, name: ``neo4j`` or ``neo4j-docker``; the component's name.
+        database: The one beside ``system``; Community serves one.
+        url, auth: Where and as whom it is asked what it holds. ``auth`` None: nobody may be asked,
+            or no password is needed, as ``is_open`` says.
+        system, configuration: Whether these are components as well.
+        skip_unchanged: Whether the server goes on where nothing was written since last time.
+    """
+
+    kind: str
+    name: str
+    database: str
+    url: str
+    auth: tuple[str, str] | None = None
+    is_open: bool = False
+    stop_seconds: float = _STOP_SECONDS
+    system: bool = True
+    configuration: bool = True
+    skip_unchanged: bool = False
+
+
+class Neo4jService:
+    """One server, and the sources that share its stop.
+
+    ``previous`` gives the statistics that the last good snapshot recorded for a component.
+    """
+
+    def __init__(
+        self,
+        server: ConfiguredServer,
+        options: Neo4jOptions,
+        *,
+        state_folder: Path,
+        previous: Callable[[str], Mapping[str, Any] | None] = lambda _name: None,
+        clock: Clock = system_clock,
+    ) -> None:
+        self.server = server
+        self.options = options
+        self._previous = previous
+        self._clock = clock
+        self._outage = _Outage(server, options, state_folder, clock)
+        self._before: dict[str, _Seen] = {}
+        self._looked = False
+        name = options.name
+        names = [(f"{name}-system", SYSTEM)] if options.system else []
+        # The one that matters is last: its downtime is that of all.
+        self._databases = [
+            _DatabaseSource(self, component, database)
+            for component, database in (*names, (name, options.database))
+        ]
+        self._configuration = _ConfigurationSource(self, f"{name}-configuration")
+        self._waiting = [source.name for source in self._databases]
+
+    @property
+    def sources(self) -> list[Source]:
+        """Return the sources in the order in which they are to be stored."""
+        return [*self._databases, *([self._configuration] if self.options.configuration else [])]
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Make sure that a server that was stopped is started again when this is left."""
+        try:
+            yield
+        finally:
+            self._outage.end()
+
+    def _look(self) -> None:
+        """Find out, before anything is stopped, whether and what there is to dump."""
+        if self._looked:
+            return
+        self._outage.mend_last()
+        self.version = self.server.version()
+        self._was_running = self.server.is_running()
+        if self._was_running and (self.options.auth is not None or self.options.is_open):
+            with Neo4jBolt(self.options.url, self.options.auth, clock=self._clock) as bolt:
+                found = bolt.version()
+                self.edition = found.edition
+                for source in self._databases:
+                    transaction = bolt.last_transaction(source.database)
+                    counted = bolt.statistics(source.database) if source.counts else {}
+                    self._before[source.database] = _Seen(transaction, counted)
+        else:
+            self.edition = ""
+            for source in self._databases:
+                info = self.server.info(source.database)
+                self._before[source.database] = _Seen(info.last_transaction, {})
+        self._looked = True
+
+    def unchanged_since(self, source: "_DatabaseSource") -> int | None:
+        """Return the last transaction of a database if it is the one that was recorded."""
+        before = self._previous(source.name)
+        now = self._before[source.database].transaction
+        if before is None or now is None or before.get("last_transaction") != now:
+            return None
+        return now
+
+    @contextmanager
+    def open(self, source: "_DatabaseSource") -> Iterator[DumpView]:
+        """Dump one database; the first one stops the server, the last one starts it."""
+        self._look()
+        if self.options.skip_unchanged:
+            known = [self.unchanged_since(one) for one in self._databases]
+            if None not in known:
+                raise Unchanged(
+                    f"nothing was written since the last snapshot (transaction "
+                    f"{self.unchanged_since(source)})"
+                )
+        try:
+            self._outage.begin()
+            info = self._require_clean(source.database)
+            seen = self._before[source.database]
+            if source.database in self._before and seen.transaction != info.last_transaction:
+                # Written to between the count and the stop: what was counted is not this moment.
+                seen = replace(seen, statistics={})
+            with self.server.dump(source.database) as dump:
+                yield DumpView(
+                    source.database,
+                    dump,
+                    at_end=lambda: self._done_with(source),
+                    report=lambda found, warnings: self._report(
+                        source, {**found, **_recorded(info, seen)}, warnings
+                    ),
+                )
+        finally:
+            self._done_with(source)
+
+    def _require_clean(self, database: str) -> Any:
+        info = self.server.info(database)
+        if info.recovery_required:
+            raise UncleanShutdown(
+                f"the database {database} was not shut down cleanly, it has to be recovered first",
+                "start the server, wait until it is online, and back it up again",
+            )
+        return info
+
+    def _done_with(self, source: "_DatabaseSource") -> None:
+        if source.name in self._waiting:
+            self._waiting.remove(source.name)
+        if not self._waiting:
+            # The programs that dump have ended; what they gave is stored meanwhile.
+            self._outage.end_soon()
+
+    def _report(
+        self, source: "_DatabaseSource", statistics: Mapping[str, Any], warnings: list[str]
+    ) -> ViewReport:
+        same = self.unchanged_since(source)
+        if same is not None:
+            warnings = [*warnings, f"unchanged since the last snapshot (transaction {same})"]
+        if self._was_running and "nodes" not in statistics and source.counts:
+            warnings = [*warnings, self._why_not_counted()]
+        if not self._waiting:
+            try:
+                self._outage.end()
+            except SnapError as error:
+                # The dump is good all the same; `hold` tells it once more, as the run's error.
+                warnings = [*warnings, str(error)]
+        versions = {"neo4j": self.version}
+        if self.edition:
+            versions["edition"] = self.edition
+        return ViewReport(
+            consistency=Consistency.QUIESCED,
+            point_ns=self.point_ns,
+            statistics=statistics,
+            versions=versions,
+            warnings=warnings,
+            downtime_ns=0 if self._waiting else self._outage.downtime_ns,
+        )
+
+    @property
+    def point_ns(self) -> int:
+        """Return the moment of all dumps; now, where none was made."""
+        return self._outage.point_ns or self._clock()
+
+    def _why_not_counted(self) -> str:
+        if self.options.auth is None and not self.options.is_open:
+            return (
+                "what it holds was not counted, because no password was given: set NEO4J_PASSWORD"
+            )
+        return "what it holds was not counted: it was written to until it was stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What was found out of a database before its server was stopped."""
+
+    transaction: int | None
+    statistics: Mapping[str, Any]
+
+
+def _recorded(info: Any, seen: _Seen) -> dict[str, Any]:
+    return {
+        "store_format": info.store_format,
+        "last_transaction": info.last_transaction,
+        **seen.statistics,
+    }
+
+
+class _Outage:
+    """The time in which the server is stopped; begun and ended at most once."""
+
+    def __init__(
+        self,
+        server: Neo4jServer,
+        options: Neo4jOptions,
+        folder: Path,
+        clock: Clock,
+    ) -> None:
+        self._server = server
+        self._options = options
+        self._kind = options.kind
+        self._folder = folder
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._started_by = ""
+        self._is_on = False
+        self._thread: threading.Thread | None = None
+        self._error: SnapError | None = None
+        self.point_ns = 0
+        self.downtime_ns = 0
+
+    def mend_last(self) -> None:
+        """Start a server that an earlier run left stopped because it was killed."""
+        for note in stopped_servers(self._folder):
+            if (note.kind, note.place) == (self._kind, self._server.place):
+                if not self._server.is_running():
+                    self._server.start(note.started_by)
+                    self._wait_online()
+                note_started(self._folder, kind=self._kind, place=self._server.place)
+
+    def begin(self) -> None:
+        """Stop the server, if it runs."""
+        if self._is_on or self.point_ns:
+            return
+        begun_ns = self._clock()
+        if self._server.is_running():
+            self._started_by = self._server.started_by()
+            note_stop(
+                self._folder,
+                kind=self._kind,
+                place=self._server.place,
+                started_by=self._started_by,
+                clock=self._clock,
+            )
+            self._is_on = True
+            self._begun_ns = begun_ns
+            self._server.stop(self._options.stop_seconds)
+        self.point_ns = self._clock()
+
+    def end_soon(self) -> None:
+        """Start the server in a thread of its own."""
+        with self._lock:
+            if self._is_on and self._thread is None:
+                self._thread = threading.Thread(target=self._start, name="snap-neo4j-start")
+                self._thread.start()
+
+    def end(self) -> None:
+        """Start the server, unless that was done, and wait until it answers.
+
+        Raises:
+            SourceError: it does not start.
+        """
+        self.end_soon()
+        if self._thread is not None:
+            self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _start(self) -> None:
+        try:
+            if not self._server.is_running():
+                self._server.start(self._started_by)
+            self._wait_online()
+            self._is_on = False
+            self.downtime_ns = self._clock() - self._begun_ns
+            note_started(self._folder, kind=self._kind, place=self._server.place)
+        except SnapError as error:
+            self._error = error
+
+    def _wait_online(self) -> None:
+        options = self._options
+        if options.auth is not None or options.is_open:
+            with Neo4jBolt(options.url, options.auth, clock=self._clock) as bolt:
+                bolt.wait_online(options.database, _ONLINE_SECONDS)
+            return
+        address = urlsplit(options.url)
+        limit_ns = self._clock() + int(_ONLINE_SECONDS * SECOND_NS)
+        while self._clock() < limit_ns:
+            try:
+                place = (address.hostname or "127.0.0.1", address.port or 7687)
+                socket.create_connection(place, timeout=5).close()
+            except OSError:
+                threading.Event().wait(_PORT_SECONDS)
+            else:
+                return
+        raise SourceError(
+            f"{self._server.place}: the server was started and does not listen at {options.url}",
+            "look into its neo4j.log",
+        )
+
+
+class _DatabaseSource:
+    """One database of a server."""
+
+    can_wait = False
+
+    def __init__(self, service: Neo4jService, name: str, database: str) -> None:
+        self._service = service
+        self.name = name
+        self.database = database
+        self.kind = service.options.kind
+        self.place = f"{service.server.place}/{database}"
+        self.counts = database != SYSTEM
+
+    @contextmanager
+    def open(self) -> Iterator[DumpView]:
+        """Dump it, with the server stopped."""
+        with self._service.open(self) as view:
+            yield view
+
+
+class _ConfigurationSource:
+    """The configuration files, and which plugins there are: no dump has them."""
+
+    can_wait = False
+    kind = "files"
+
+    def __init__(self, service: Neo4jService, name: str) -> None:
+        self._service = service
+        self.name = name
+        self.place = f"{service.server.place}/configuration"
+
+    @contextmanager
+    def open(self) -> Iterator["_ConfigurationView"]:
+        """Read them."""
+        server = self._service.server
+        plugins = [
+            {"name": p.name, "size_bytes": p.size_bytes, "sha256": p.sha256}
+            for p in server.plugins()
+        ]
+        listed = json.dumps({"plugins": plugins}, indent=2).encode() + b"\n"
+        files = [(f"conf/{name}", data) for name, data in server.configuration()]
+        yield _ConfigurationView([*files, ("plugins.json", listed)], self._service)
+
+
+class _ConfigurationView:
+    is_sorted = True
+
+    def __init__(self, files: list[tuple[str, bytes]], service: Neo4jService) -> None:
+        self._files = files
+        self._service = service
+
+    def entries(self) -> Iterator[Entry]:
+        folders: set[tuple[bytes, ...]] = set()
+        paths = {tuple(name.encode().split(b"/")): data for name, data in self._files}
+        for path, data in sorted(paths.items()):
+            for depth in range(1, len(path)):
+                if path[:depth] not in folders:
+                    folders.add(path[:depth])
+                    yield Entry(path[:depth], NodeType.DIR, Attributes(0o755))
+            yield Entry(
+                path,
+                NodeType.FILE,
+                # Passwords may stand in them.
+                Attributes(0o600),
+                size_bytes=len(data),
+                open=lambda data=data: MemoryReader(data),  # type: ignore[misc]
+            )
+
+    def finish(self) -> ViewReport:
+        return ViewReport(
+            consistency=Consistency.QUIESCED,
+            point_ns=self._service.point_ns,
+            statistics={"files": [name for name, _ in self._files]},
+        )
