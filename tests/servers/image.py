@@ -85,7 +85,7 @@ exec "$@"
 def neo4j_image() -> Path:
     """Return the tar file of the root file system, made once a machine."""
     home = neo4j_home()
-    return made_once(f"neo4j-image-{VERSION}-1", lambda folder: _make(folder, home)) / "root.tar"
+    return made_once(f"neo4j-image-{VERSION}-2", lambda folder: _make(folder, home)) / "root.tar"
 
 
 def _make(folder: Path, home: Path) -> None:
@@ -118,6 +118,11 @@ def _add_programs(image: "_Image", java: Path) -> None:
     libraries = [path for path in (java / "lib").rglob("*.so")]
     for needed in _libraries([*programs, java / "bin/java", *libraries]):
         image.add_file(needed, str(needed).lstrip("/"))
+        if needed.name == "libc.so.6":
+            # Named by nothing here, but by the library that Neo4j's dumps are compressed with.
+            for name in ("libpthread.so.0", "libdl.so.2", "librt.so.1"):
+                if (path := needed.with_name(name)).exists():
+                    image.add_file(path, str(path).lstrip("/"))
 
 
 def _libraries(programs: Iterable[Path]) -> list[Path]:
