@@ -118,10 +118,11 @@ def _add_programs(image: "_Image", java: Path) -> None:
     libraries = [path for path in (java / "lib").rglob("*.so")]
     for needed in _libraries([*programs, java / "bin/java", *libraries]):
         image.add_file(needed, str(needed).lstrip("/"))
-    # Neo4j's zstd asks for it; without it, dumps are of gzip.
-    threads = Path("/lib/x86_64-linux-gnu/libpthread.so.0")
-    if threads.exists():
-        image.add_file(threads, str(threads).lstrip("/"))
+        if needed.name == "libc.so.6":
+            # Named by nothing here, but by the library that Neo4j's dumps are compressed with.
+            for name in ("libpthread.so.0", "libdl.so.2", "librt.so.1"):
+                if (path := needed.with_name(name)).exists():
+                    image.add_file(path, str(path).lstrip("/"))
 
 
 def _libraries(programs: Iterable[Path]) -> list[Path]:

@@ -18,6 +18,19 @@ def test_a_server_in_a_container_answers_and_stops_cleanly(real_docker: RealDock
         assert not server.is_running()
         # 143: ended by SIGTERM, as Java says it.
         assert server.container.wait()["StatusCode"] in (0, 143)
+        # Dumped as in the official image: where zstd cannot be loaded, it would be gzip.
+        dump = real_docker.client.containers.create(
+            server.container.image or "",
+            ["database", "dump", "neo4j", "--to-path=/tmp"],
+            entrypoint="neo4j-admin",
+            user="7474:7474",
+            volumes_from=[str(server.container.id)],
+            network_mode="none",
+        )
+        dump.start()
+        assert dump.wait()["StatusCode"] == 0, dump.logs()
+        archive = b"".join(dump.get_archive("/tmp/neo4j.dump")[0])
+        assert archive[512:516] == b"DZV1"
 
 
 def test_the_image_is_laid_out_like_the_official_one(real_docker: RealDocker) -> None:
