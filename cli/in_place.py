@@ -33,7 +33,10 @@ from .progress import open_reporter
 from .settings import Settings
 from .times import local_time
 
+_LOAD = "restore it with --target, stop the server, and load it: neo4j-admin database load"
 _HINTS = {
+    "neo4j": _LOAD,
+    "neo4j-docker": _LOAD,
     "files": "restore it with --target FOLDER --overwrite",
     "command": "restore it with --target, or pipe it: snap dump SNAP:COMPONENT/FILE | PROGRAM",
     "stdin": "restore it with --target, or pipe it: snap dump SNAP:COMPONENT/FILE | PROGRAM",

@@ -29,6 +29,7 @@ COMMANDS = {
     "diff": "Show what changed between two snapshots.",
     "find": "Find files by name in the snapshots.",
     "check": "Check that all that is stored is whole.",
+    "status": "Say when each source was last backed up whole, and which servers were left stopped.",
     "stats": "Show how large the repository is.",
     "key": "Add, list, change and remove keys.",
     "tag": "Change the tags of a snapshot.",

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from snap.errors import UsageError
-from snap.sources.neo4j_access import UNSAID, Neo4jAccess
 
 
 class PasswordKind(StrEnum):
@@ -31,6 +30,8 @@ class PasswordSource:
     origin: str
 
 
+_SERVER_VARIABLES = ("NEO4J_USERNAME", "NEO4J_PASSWORD", "NEO4J_URI", "DOCKER_HOST")
+"""Of the programs whose servers are backed up; they go by the same names there."""
 _PASSWORD_VARIABLES = {
     "SNAP_PASSWORD": PasswordKind.VALUE,
     "SNAP_PASSWORD_FILE": PasswordKind.FILE,
@@ -62,7 +63,7 @@ class Settings:
     cache_folder: Path | None = None
     default_cache_folder: Path | None = None
     state_folder: Path | None = None
-    neo4j: Neo4jAccess = UNSAID
+    server_variables: tuple[tuple[str, str], ...] = ()
 
     @property
     def state_dir(self) -> Path:
@@ -107,11 +108,8 @@ def settings_from_environment(environment: Mapping[str, str]) -> Settings:
         cache_folder=Path(cache_folder) if cache_folder else None,
         default_cache_folder=_default_cache_folder(environment),
         state_folder=_state_folder(environment),
-        neo4j=Neo4jAccess(
-            user=environment.get("NEO4J_USERNAME", ""),
-            password=environment.get("NEO4J_PASSWORD", ""),
-            url=environment.get("NEO4J_URI", ""),
-            docker_url=environment.get("DOCKER_HOST", ""),
+        server_variables=tuple(
+            (name, environment[name]) for name in _SERVER_VARIABLES if environment.get(name)
         ),
     )
 

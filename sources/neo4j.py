@@ -165,7 +165,7 @@ class Neo4jService:
             self._outage.begin()
             info = self._require_clean(source.database)
             seen = self._before[source.database]
-            if source.database in self._before and seen.transaction != info.last_transaction:
+            if seen.transaction != info.last_transaction:
                 # Written to between the count and the stop: what was counted is not this moment.
                 seen = replace(seen, statistics={})
             with self.server.dump(source.database) as dump:

@@ -239,3 +239,10 @@ def test_a_writer_key_backs_up(
     monkeypatch.setenv("SNAP_PASSWORD", "writer's password")
     initialized.ok("backup", "folder")
     assert len(initialized.ok("snapshots", "--json").json) == 1
+
+
+@pytest.mark.parametrize("source", ["neo4j:/opt/neo4j", "neo4j-docker:graph"])
+def test_a_dry_run_never_stops_a_server(initialized: Snap, source: str) -> None:
+    result = initialized("backup", source, "--dry-run")
+    assert result.code == 2
+    assert "would stop its server" in result.err

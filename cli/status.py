@@ -1,0 +1,121 @@
+"""``snap status``: whether what should be backed up is, and what needs somebody's hand."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from snap.repo.catalog import BEFORE_RESTORE_TAG, readable_snapshots
+from snap.repo.clock import SECOND_NS, system_clock
+from snap.repo.snapshot import SUCCESS, Component, Snapshot
+from snap.sources.neo4j_downtime import StoppedServer, stopped_servers
+
+from .errors import DAMAGED, OK
+from .options import SnapCommand
+from .output import counted, print_json, print_line, print_table, print_warning
+from .session import open_session, words_of
+from .settings import Settings
+from .times import iso_time, local_time
+
+_HOUR_SECONDS = 3600
+_DAY_SECONDS = 24 * _HOUR_SECONDS
+
+
+@click.command(cls=SnapCommand)
+@click.pass_obj
+def command(settings: Settings) -> int:
+    """Say when each source was last backed up whole, and which servers were left stopped.
+
+    Exits with 4 when something is broken: a snapshot that cannot be read, a server that a killed
+    backup left stopped.
+    """
+    now_ns = system_clock()
+    stopped = stopped_servers(settings.state_dir)
+    with open_session(settings) as repository:
+        snapshots, problems = readable_snapshots(repository)
+    last = _last_good(snapshots)
+    is_ok = not stopped and not problems
+    if settings.json:
+        print_json(
+            {
+                "ok": is_ok,
+                "sources": [_source_record(s, c, now_ns) for s, c in last],
+                "stopped_servers": [_stopped_record(server, now_ns) for server in stopped],
+                "problems": [words_of(problem) for problem in problems],
+            }
+        )
+    else:
+        _print_for_people(last, stopped, now_ns)
+        for problem in problems:
+            print_warning(words_of(problem), as_json=False)
+    return OK if is_ok else DAMAGED
+
+
+def _last_good(snapshots: Sequence[Snapshot]) -> list[tuple[Snapshot, Component]]:
+    """Return, by service and name, the last whole component of each source with its snapshot."""
+    found: dict[tuple[str, str], tuple[Snapshot, Component]] = {}
+    for snapshot in snapshots:
+        if BEFORE_RESTORE_TAG in snapshot.tags:
+            continue
+        for component in snapshot.components:
+            if component.status == SUCCESS:
+                found[snapshot.service, component.name] = (snapshot, component)
+    return [found[key] for key in sorted(found)]
+
+
+def _print_for_people(
+    last: Sequence[tuple[Snapshot, Component]], stopped: Sequence[StoppedServer], now_ns: int
+) -> None:
+    if last:
+        print_table(
+            ("~source", "~service", "kind", "last good snapshot", "time", ">age"),
+            [
+                (
+                    component.name,
+                    snapshot.service,
+                    component.kind,
+                    snapshot.short_id,
+                    local_time(component.point_ns),
+                    shown_age(now_ns - component.point_ns),
+                )
+                for snapshot, component in last
+            ],
+        )
+    else:
+        print_line("no snapshots yet: make one with 'snap backup'")
+    for server in stopped:
+        print_line(
+            f"STOPPED: {server.kind}:{server.place} was stopped by a backup that was killed, "
+            f"{counted(server.minutes(now_ns), 'minute')} ago; start it, or back it up again: the "
+            "next backup starts it"
+        )
+
+
+def shown_age(age_ns: int) -> str:
+    """Return how long ago something was, for people: ``5 min``, ``3 h``, ``12 d``."""
+    seconds = max(0, age_ns) // SECOND_NS
+    if seconds < 2 * _HOUR_SECONDS:
+        return f"{seconds // 60} min"
+    if seconds < 2 * _DAY_SECONDS:
+        return f"{seconds // _HOUR_SECONDS} h"
+    return f"{seconds // _DAY_SECONDS} d"
+
+
+def _source_record(snapshot: Snapshot, component: Component, now_ns: int) -> dict[str, Any]:
+    return {
+        "name": component.name,
+        "service": snapshot.service,
+        "kind": component.kind,
+        "snapshot_id": snapshot.id.hex(),
+        "time": iso_time(component.point_ns),
+        "age_seconds": max(0, now_ns - component.point_ns) // SECOND_NS,
+    }
+
+
+def _stopped_record(server: StoppedServer, now_ns: int) -> dict[str, Any]:
+    return {
+        "kind": server.kind,
+        "place": server.place,
+        "since": iso_time(server.since_ns),
+        "minutes": server.minutes(now_ns),
+    }
