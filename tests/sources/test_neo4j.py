@@ -142,13 +142,13 @@ def test_a_dump_that_is_left_midway_starts_the_server(populated: RealNeo4j, tmp_
     ],
 )
 def test_what_is_wrong_is_found_out_before_anything_is_stopped(
-    running_neo4j: RealNeo4j, tmp_path: Path, changes: dict[str, Any], message: str
+    populated: RealNeo4j, tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
-    pid = running_neo4j.pid()
-    service = service_of(running_neo4j, tmp_path, **changes)
+    pid = populated.pid()
+    service = service_of(populated, tmp_path, **changes)
     with service.hold(), pytest.raises(SourceError, match=message), service.sources[-2].open():
         pass
-    assert running_neo4j.pid() == pid
+    assert populated.pid() == pid
     assert list(tmp_path.iterdir()) == []
 
 
