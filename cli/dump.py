@@ -8,8 +8,9 @@ import click
 from snap.errors import UsageError
 from snap.repo.browse import require_tree, resolve_path
 from snap.repo.dump import dump_file
-from snap.sources.neo4j_restore import dump_name, is_dump, make_component_dump
+from snap.sources.neo4j_restore import dump_name, is_dump
 
+from .neo4j_dump import neo4j_dump
 from .options import SnapCommand
 from .session import find_snapshot, open_session, split_selector
 from .settings import Settings
@@ -32,7 +33,7 @@ def command(settings: Settings, *, file: str) -> int:
         name, path = resolve_path(snapshot, place)
         component = require_tree(snapshot, name)
         if is_dump(component) and path in ((), (os.fsencode(dump_name(component)),)):
-            pieces = make_component_dump(repository, snapshot, component)
+            pieces = neo4j_dump(repository, snapshot, component)
         else:
             pieces = dump_file(repository, snapshot, name, path)
         for piece in pieces:

@@ -14,18 +14,13 @@ from snap.repo.repository import Repository
 from snap.repo.restore import RestoreResult, run_restore
 from snap.repo.snapshot import SUCCESS, Component, Snapshot
 from snap.sources.folder import FolderTarget
-from snap.sources.neo4j_restore import (
-    dump_name,
-    is_dump,
-    make_component_dump,
-    verify_dump,
-    write_dump,
-)
+from snap.sources.neo4j_restore import dump_name, is_dump, verify_dump, write_dump
 from snap.sources.verify import verify_component
 
 from .errors import DAMAGED, INCOMPLETE, OK, print_error, words_of_os_error, worst
 from .errors import FAILED as EXIT_FAILED
 from .in_place import restore_in_place
+from .neo4j_dump import neo4j_dump
 from .options import SnapCommand
 from .output import (
     counted,
@@ -222,7 +217,7 @@ class _Run:
         path = outcome.target / dump_name(component)
         reporter.start(component.name, None)
         try:
-            pieces = make_component_dump(self._repository, self._snapshot, component)
+            pieces = neo4j_dump(self._repository, self._snapshot, component)
             written = write_dump(pieces, path, overwrite=self._overwrite, advance=reporter.advance)
         finally:
             reporter.finish()

@@ -3,22 +3,21 @@
 import contextlib
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
 from snap.errors import IntegrityError, TargetError
-from snap.repo.browse import walk_directory
-from snap.repo.dump import dump_file
-from snap.repo.repository import Repository
-from snap.repo.snapshot import Component, Snapshot
+from snap.repo.snapshot import Component
 from snap.repo.source import NodeType
+from snap.repo.tree import Node
 
 from .neo4j_archive import Archive, OutputFile, make_dump, recognise
 from .neo4j_envelope import MAGIC_BYTES
 from .neo4j_view import OPAQUE
 
 KINDS = ("neo4j", "neo4j-docker")
+Place = tuple[bytes, ...]
 
 
 def is_dump(component: Component) -> bool:
@@ -32,19 +31,18 @@ def dump_name(component: Component) -> str:
 
 
 def make_component_dump(
-    repository: Repository, snapshot: Snapshot, component: Component
+    component: Component,
+    nodes: Iterable[tuple[Place, Node]],
+    read: Callable[[Place], Iterator[bytes | memoryview]],
 ) -> Iterator[bytes | memoryview]:
     """Yield a dump with all that the component holds; the same for the same snapshot.
 
-    Raises:
-        IntegrityError: a part is missing or damaged: what was yielded is no dump.
-        FullKeyRequired: the key in use is a writer's.
+    ``nodes`` are all that it has, ``read`` yields the bytes of a file (of the only one, where the
+    path is empty). What ``read`` raises leaves what was yielded no dump.
     """
     if component.statistics.get("envelope") == OPAQUE:
-        yield from dump_file(repository, snapshot, component.name, ())
+        yield from read(())
         return
-    repository.require_full("read a file")
-    repository.load_readable_index()
     files = [
         OutputFile(
             place,
@@ -52,9 +50,9 @@ def make_component_dump(
             node.attributes.mode,
             node.attributes.mtime_ns,
             node.size_bytes,
-            partial(dump_file, repository, snapshot, component.name, place),
+            partial(read, place),
         )
-        for place, node in walk_directory(repository, component.subtree or ())
+        for place, node in nodes
     ]
     yield from make_dump(files)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from snap.backends.memory import MemoryBackend
+from snap.cli.neo4j_dump import neo4j_dump
 from snap.errors import IntegrityError, TargetError
 from snap.repo.backup import BackupOptions, run_backup
 from snap.repo.keys import MINIMUM_COST
@@ -14,13 +15,7 @@ from snap.repo.progress import SilentReporter
 from snap.repo.repository import Repository, create_repository, open_repository
 from snap.repo.snapshot import Component, Snapshot
 from snap.repo.source import Consistency, NodeType, ViewReport
-from snap.sources.neo4j_restore import (
-    dump_name,
-    is_dump,
-    make_component_dump,
-    verify_dump,
-    write_dump,
-)
+from snap.sources.neo4j_restore import dump_name, is_dump, verify_dump, write_dump
 from snap.sources.neo4j_view import DumpView
 
 from .test_neo4j_archive import FILES, dump_of, read, tar_of
@@ -80,7 +75,7 @@ def test_a_component_is_made_into_a_dump_and_proven(repository: Repository, tmp_
     path = tmp_path / "out" / dump_name(component)
     advanced: list[int] = []
     size = write_dump(
-        make_component_dump(repository, snapshot, component),
+        neo4j_dump(repository, snapshot, component),
         path,
         overwrite=False,
         advance=advanced.append,
@@ -90,14 +85,14 @@ def test_a_component_is_made_into_a_dump_and_proven(repository: Repository, tmp_
     assert files_in(path.read_bytes()) == FILES
     [proof] = verify_dump(path, component)
     assert f"{len(FILES)} store files" in proof
-    again = b"".join(make_component_dump(repository, snapshot, component))
+    again = b"".join(neo4j_dump(repository, snapshot, component))
     assert again == path.read_bytes()
 
 
 def test_an_unknown_dump_comes_back_byte_for_byte(repository: Repository, tmp_path: Path) -> None:
     data = b"\x1f\x8b\x08\0" + bytes(range(256)) * 400
     snapshot, component = stored(repository, data)
-    assert b"".join(make_component_dump(repository, snapshot, component)) == data
+    assert b"".join(neo4j_dump(repository, snapshot, component)) == data
     path = tmp_path / "d"
     path.write_bytes(data)
     assert verify_dump(path, component) == []
