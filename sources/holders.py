@@ -55,13 +55,6 @@ def identities(paths: Iterable[Path]) -> set[Identity]:
     return found
 
 
-def files_below(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder, and the folders."""
-    for above, folders, files in os.walk(folder):
-        yield Path(above)
-        yield from (Path(above, name) for name in (*folders, *files))
-
-
 def describe_holders(path: Path) -> str:
     """Return `` (held by NAME, process N)`` for the processes that have a database open."""
     holders = find_holders(identities(database_files(path)))
