@@ -43,6 +43,9 @@ class UnsortedTrees:
     def _check(self, path: Place, others: object) -> None:
         if isinstance(others, dict) and path in others:
             raise SourceError(f"an entry that is a folder as well: {b'/'.join(path)!r}")
+        self._check_count()
+
+    def _check_count(self) -> None:
         if len(self._nodes) + len(self._folders) > ENTRIES_LIMIT:
             raise SourceError(f"more than {ENTRIES_LIMIT} entries that are in no order")
 
@@ -51,6 +54,7 @@ class UnsortedTrees:
         for path in [*self._nodes, *self._folders]:
             for depth in range(1, len(path)):
                 self._folders.setdefault(path[:depth], _MISSING_FOLDER)
+            self._check_count()
         for path in sorted([*self._nodes, *self._folders]):
             if path in self._nodes:
                 self._trees.add_node(path, self._nodes[path])

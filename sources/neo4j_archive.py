@@ -32,10 +32,18 @@ _PRELUDE = struct.Struct(">4sIQQ")
 _PRELUDE_MAGIC, _PRELUDE_VERSION = b"zstd", 1
 _BLOCK = tarfile.BLOCKSIZE
 _PAX_LIMIT_BYTES = 1 << 20
+_NUMBER_LIMIT_BYTES = 40
+"""Numbers in extended headers are text. Python refuses to read thousands of digits, and takes half
+a minute for a million of them where it does not."""
 _SIZE_LIMIT_BYTES = 1 << 60
+_TIME_LIMIT_NS = 1 << 62
+_NAME_LIMIT_BYTES = 4096
+_DEPTH_LIMIT = 64
+"""Neo4j nests five deep; every level of every name costs memory, as entries come in no order."""
 _PIECE_BYTES = 1 << 20
 _OTHER_MAGICS = (b"\x28\xb5\x2f\xfd", b"\x1f\x8b", b"BTV1", b"BZV1")
 """Of older dumps, and of the backups that Enterprise makes online."""
+_TEXT = frozenset(range(0x20, 0x7F)) | frozenset(b"\t\n\r\x1b")
 
 
 class ArchiveEntry(NamedTuple):
@@ -155,7 +163,7 @@ def recognise(magic: bytes) -> bool:
         return True
     if len(magic) < MAGIC_BYTES:
         raise NotWhole("the dump is empty, or cut short at its beginning")
-    if not magic.startswith(_OTHER_MAGICS) and magic.isascii() and magic.decode().isprintable():
+    if not magic.startswith(_OTHER_MAGICS) and _TEXT.issuperset(magic):
         raise SourceError(
             f"text is mixed into the dump, which begins with {magic!r}",
             "Neo4j before 5.19 writes its progress there, and NEO4J_DEBUG makes others do so",
@@ -171,10 +179,12 @@ def _parse_header(block: bytes) -> tarfile.TarInfo:
 
 
 def _size_of(header: tarfile.TarInfo, overrides: dict[str, bytes]) -> int:
-    try:
-        size = int(overrides["size"]) if "size" in overrides else header.size
-    except ValueError as error:
-        raise NotWhole("the dump is damaged: a size that is no number") from error
+    size = header.size
+    if "size" in overrides:
+        told = overrides["size"]
+        if not told.isdigit() or len(told) > _NUMBER_LIMIT_BYTES:
+            raise NotWhole("the dump is damaged: a size that is no number")
+        size = int(told)
     if not 0 <= size <= _SIZE_LIMIT_BYTES:
         raise NotWhole("the dump is damaged: an impossible size")
     return size if header.type not in (tarfile.DIRTYPE,) else 0
@@ -184,10 +194,11 @@ def _parse_pax(data: bytes) -> dict[str, bytes]:
     """Return the records of an extended header: ``length key=value`` and a line end each."""
     records = {}
     while data:
-        length, space, _ = data.partition(b" ")
-        if not space or not length.isdigit() or not len(length) + 2 < int(length) <= len(data):
+        digits, space, _ = data[:_NUMBER_LIMIT_BYTES].partition(b" ")
+        length = int(digits) if space and digits.isdigit() else 0
+        if not len(digits) + 2 < length <= len(data):
             raise NotWhole("the dump is damaged: an extended header")
-        record, data = data[len(length) + 1 : int(length)], data[int(length) :]
+        record, data = data[len(digits) + 1 : length], data[length:]
         key, equals, value = record.partition(b"=")
         if not equals or not value.endswith(b"\n"):
             raise NotWhole("the dump is damaged: an extended header")
@@ -201,6 +212,8 @@ def _entry(header: tarfile.TarInfo, size: int, overrides: dict[str, bytes]) -> A
     parts = tuple(part for part in name.split(b"/") if part not in (b"", b"."))
     if name.startswith(b"/") or not all(map(is_plain_name, parts)):
         raise NotWhole(f"the dump has a name that leads elsewhere: {name[:80]!r}")
+    if len(name) > _NAME_LIMIT_BYTES or len(parts) > _DEPTH_LIMIT:
+        raise NotWhole(f"the dump has a name of impossible length: {name[:80]!r}")
     if header.type == tarfile.DIRTYPE:
         type_ = NodeType.DIR
     elif header.type in (tarfile.REGTYPE, tarfile.AREGTYPE):
@@ -216,13 +229,16 @@ def _entry(header: tarfile.TarInfo, size: int, overrides: dict[str, bytes]) -> A
 
 def _time_of(header: tarfile.TarInfo, overrides: dict[str, bytes]) -> int:
     """Return when it was modified, in ns; 0 where that is told in no way that can be."""
+    told = overrides.get("mtime")
+    if told is not None and len(told) > _NUMBER_LIMIT_BYTES:
+        return 0
     try:
         # Not as a float, which has no nanoseconds.
-        told = overrides["mtime"].decode() if "mtime" in overrides else header.mtime
-        mtime_ns = int(Decimal(told) * SECOND_NS)
+        time_ns = Decimal(told.decode() if told is not None else header.mtime) * SECOND_NS
+        # Compared before it is made whole: that of 1e999999 takes a minute.
+        return int(time_ns) if abs(time_ns) < _TIME_LIMIT_NS else 0
     except (ValueError, ArithmeticError):
         return 0
-    return mtime_ns if abs(mtime_ns) < 1 << 62 else 0
 
 
 # Making one again

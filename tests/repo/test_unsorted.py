@@ -3,6 +3,7 @@ from functools import partial
 import pytest
 
 from snap.errors import SourceError
+from snap.repo import unsorted
 from snap.repo.browse import walk_directory
 from snap.repo.file_writer import Tally
 from snap.repo.ids import BlobId
@@ -70,6 +71,25 @@ def test_a_file_in_the_place_of_a_folder_that_is_needed_is_refused(trees: Unsort
     add(trees, b"a")
     add(trees, b"a", b"b")
     with pytest.raises(SourceError):
+        trees.finish()
+
+
+def test_entries_and_the_folders_that_nobody_named_are_bounded(
+    trees: UnsortedTrees, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unsorted, "ENTRIES_LIMIT", 5)
+    for number in range(5):
+        add(trees, b"%d" % number)
+    with pytest.raises(SourceError, match="more than 5"):
+        add(trees, b"5")
+
+
+def test_a_deep_path_does_not_bring_more_folders_than_are_allowed(
+    trees: UnsortedTrees, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unsorted, "ENTRIES_LIMIT", 5)
+    add(trees, *(b"abcdefgh"[at : at + 1] for at in range(8)))
+    with pytest.raises(SourceError, match="more than 5"):
         trees.finish()
 
 

@@ -144,7 +144,9 @@ def test_what_is_older_or_unknown_is_told_apart(magic: bytes) -> None:
     assert not recognise(magic)
 
 
-@pytest.mark.parametrize("start", [b"File", b"Exec", b"neo4", b"2026"])
+@pytest.mark.parametrize(
+    "start", [b"File", b"Exec", b"neo4", b"2026", b"\nDon", b"\r\n  ", b"\x1b[0m", b"\tat "]
+)
 def test_text_in_the_dump_is_an_error_that_says_so(start: bytes) -> None:
     with pytest.raises(SourceError, match="text is mixed into the dump"):
         recognise(start)
@@ -169,6 +171,102 @@ def test_a_wrong_byte_inside_changes_contents_or_is_refused(at: int, mask: int) 
     tar[at % len(tar)] ^= mask
     with contextlib.suppress(NotWhole):
         read(dump_of(bytes(tar), 2, 701))
+
+
+def extended(records: bytes, *, kind: bytes = tarfile.XHDTYPE) -> bytes:
+    header = tarfile.TarInfo("header")
+    header.type, header.size = kind, len(records)
+    return header.tobuf() + records + bytes(-len(records) % tarfile.BLOCKSIZE)
+
+
+def record(key: bytes, value: bytes) -> bytes:
+    length = len(key) + len(value) + 3
+    while length != (whole := len(str(length)) + len(key) + len(value) + 3):
+        length = whole
+    return b"%d %s=%s\n" % (length, key, value)
+
+
+def with_header(records: bytes) -> list[tuple[ArchiveEntry, bytes]]:
+    """Read a dump of an empty file whose extended header says this."""
+    return read(dump_of(extended(records) + tarfile.TarInfo("./a").tobuf() + bytes(2 * 512), 1, 0))
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        b"9" * 5000 + b" a=b\n",
+        b" a=b\n",
+        b"6 a=b",
+        b"99 a=b\n",
+        b"3 \n",
+        b"-6 a=b\n",
+        record(b"size", b"1" * 5000),
+        record(b"size", b"-1"),
+        record(b"size", b"0_0"),
+        record(b"size", b"9" * 39),
+        record(b"path", b"a/" * 100_000 + b"b"),
+        record(b"path", b"a/" * 64 + b"b"),
+        record(b"path", (b"a" * 200 + b"/") * 20 + b"b" * 200),
+        record(b"path", b"./"),
+    ],
+)
+def test_headers_that_no_one_writes_are_a_clear_error(records: bytes) -> None:
+    with pytest.raises(NotWhole):
+        with_header(records)
+
+
+@pytest.mark.parametrize(
+    "told", [b"1e999990", b"-1e999990", b"1e-999990", b"inf", b"nan", b"sNaN", b"9" * 900_000, b"x"]
+)
+def test_times_that_cannot_be_are_none(told: bytes) -> None:
+    [(entry, _)] = with_header(record(b"mtime", told))
+    assert entry.mtime_ns == 0
+
+
+def test_a_time_before_1970_has_its_nanoseconds() -> None:
+    [(entry, _)] = with_header(record(b"mtime", b"-3.250000001"))
+    assert entry.mtime_ns == -3_250_000_001
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([b"path", b"size", b"mtime", b"linkpath", b"x"]), st.binary(max_size=60)
+        ),
+        max_size=4,
+    ),
+    st.sampled_from([tarfile.XHDTYPE, tarfile.XGLTYPE]),
+)
+def test_headers_of_any_content_are_never_more_than_a_clear_error(
+    records: list[tuple[bytes, bytes]], kind: bytes
+) -> None:
+    said = b"".join(record(key, value) for key, value in records)
+    tar = extended(said, kind=kind) + tarfile.TarInfo("./a").tobuf() + bytes(2 * 512)
+    with contextlib.suppress(NotWhole):
+        read(dump_of(tar, 1, 0))
+
+
+@given(st.binary(max_size=512))
+def test_a_header_of_any_bytes_is_never_more_than_a_clear_error(block: bytes) -> None:
+    # With the sum that belongs to it: without, all end there.
+    header = bytearray(block.ljust(512, b"\0"))
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    with contextlib.suppress(NotWhole):
+        read(dump_of(bytes(header) + bytes(2 * 512), 1, 0))
+
+
+def test_sizes_above_8_gib_are_written_and_read() -> None:
+    # Beyond what eleven octal digits hold; of the content, only the beginning is asked for.
+    size = 9 << 30
+    large = OutputFile((b"large",), False, 0o600, 0, size, lambda: iter([b"beginning" * 100_000]))
+    stream = io.BytesIO()
+    with pytest.raises(NotWhole, match=f"900000 bytes instead of {size}"):
+        stream.writelines(make_dump([large]))
+    stream.seek(4)
+    entry, reader = next(Archive(b"DZV1", stream).entries())
+    assert (entry.path, entry.size_bytes) == ((b"large",), size)
+    assert reader.read(9) == b"beginning"
 
 
 def outputs(files: dict[str, bytes]) -> list[OutputFile]:
