@@ -11,7 +11,12 @@ from .neo4j_envelope import MAGIC_BYTES
 from .neo4j_server import DumpStream
 
 PAGE_BYTES = 8192
-"""Of Neo4j's page cache: store files and indexes are written in such pages (`record-aligned`)."""
+"""Of Neo4j's page cache: indexes are trees of such pages, and logs grow at their end."""
+RECORD_PAGE_BYTES = 1024
+"""For the stores: their records of 15 to 128 bytes are changed in place, each for itself, so that
+a page of the cache is mostly what it was. Of 1 % of 100,000 nodes changed, 0.5 MB are stored, 2 MB
+with pages of 8 KiB (5.26, ``record-aligned``); the first backup is 1.3 % larger."""
+_LOG_PREFIXES = (b"neostore.transaction.db.", b"checkpoint.")
 _IN_MEMORY_BYTES = 64 << 10
 _PIECE_BYTES = 1 << 20
 OPAQUE = "opaque"
@@ -145,6 +150,12 @@ class DumpView:
         return self._report(self._statistics, self._warnings)
 
 
+def page_bytes_of(path: tuple[bytes, ...]) -> int:
+    """Return in which pages a file of a Neo4j database is best compared."""
+    is_store = len(path) == 1 and not path[0].startswith(_LOG_PREFIXES)
+    return RECORD_PAGE_BYTES if is_store else PAGE_BYTES
+
+
 def _entry(entry: ArchiveEntry, reader: EntryReader) -> Entry:
     attributes = Attributes(mode=entry.mode, mtime_ns=entry.mtime_ns)
     if entry.type is NodeType.DIR:
@@ -161,5 +172,5 @@ def _entry(entry: ArchiveEntry, reader: EntryReader) -> Entry:
         attributes,
         size_bytes=entry.size_bytes,
         open=opened,
-        page_bytes=PAGE_BYTES,
+        page_bytes=page_bytes_of(entry.path),
     )

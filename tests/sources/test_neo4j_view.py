@@ -4,7 +4,15 @@ import pytest
 
 from snap.errors import SourceError
 from snap.repo.source import Consistency, Entry, ViewReport
-from snap.sources.neo4j_view import OPAQUE, PAGE_BYTES, DumpView, MemoryReader, StreamReader
+from snap.sources.neo4j_view import (
+    OPAQUE,
+    PAGE_BYTES,
+    RECORD_PAGE_BYTES,
+    DumpView,
+    MemoryReader,
+    StreamReader,
+    page_bytes_of,
+)
 
 from .test_neo4j_archive import FILES, dump_of, tar_of
 
@@ -40,7 +48,23 @@ def content(entry: Entry) -> bytes:
         return b"".join(iter(lambda: reader.read(1 << 16), b""))
 
 
-def test_files_are_entries_with_the_pages_of_neo4j() -> None:
+@pytest.mark.parametrize(
+    ("path", "page_bytes"),
+    [
+        ((b"neostore",), RECORD_PAGE_BYTES),
+        ((b"neostore.propertystore.db",), RECORD_PAGE_BYTES),
+        ((b"neostore.transaction.db.17",), PAGE_BYTES),
+        ((b"checkpoint.0",), PAGE_BYTES),
+        ((b"schema", b"index", b"range-1.0", b"3", b"index-3"), PAGE_BYTES),
+    ],
+)
+def test_stores_are_compared_in_smaller_pages_than_logs_and_indexes(
+    path: tuple[bytes, ...], page_bytes: int
+) -> None:
+    assert page_bytes_of(path) == page_bytes
+
+
+def test_files_are_entries_with_their_pages() -> None:
     ended: list[str] = []
     dump = Dump(dump_of(tar_of(FILES)))
     view = view_of(dump, ended)
@@ -48,7 +72,7 @@ def test_files_are_entries_with_the_pages_of_neo4j() -> None:
     for entry in view.entries():
         assert ended == []
         if entry.open is not None:
-            assert entry.page_bytes == PAGE_BYTES
+            assert entry.page_bytes == page_bytes_of(entry.path)
             found[b"/".join(entry.path).decode()] = content(entry)
     assert found == FILES
     assert (ended, dump.finished) == (["end"], 1)
