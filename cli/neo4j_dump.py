@@ -7,11 +7,14 @@ from snap.repo.browse import walk_directory
 from snap.repo.dump import dump_file
 from snap.repo.repository import Repository
 from snap.repo.snapshot import Component, Snapshot
-from snap.sources.neo4j_restore import make_component_dump
+from snap.sources.neo4j_restore import FileDigests, make_component_dump
 
 
 def neo4j_dump(
-    repository: Repository, snapshot: Snapshot, component: Component
+    repository: Repository,
+    snapshot: Snapshot,
+    component: Component,
+    digests: FileDigests | None = None,
 ) -> Iterator[bytes | memoryview]:
     """Yield the dump, streamed from the repository.
 
@@ -23,5 +26,5 @@ def neo4j_dump(
     repository.load_readable_index()
     nodes = walk_directory(repository, component.subtree or ())
     return make_component_dump(
-        component, nodes, partial(dump_file, repository, snapshot, component.name)
+        component, nodes, partial(dump_file, repository, snapshot, component.name), digests
     )

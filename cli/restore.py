@@ -14,7 +14,7 @@ from snap.repo.repository import Repository
 from snap.repo.restore import RestoreResult, run_restore
 from snap.repo.snapshot import SUCCESS, Component, Snapshot
 from snap.sources.folder import FolderTarget
-from snap.sources.neo4j_restore import dump_name, is_dump, verify_dump, write_dump
+from snap.sources.neo4j_restore import FileDigests, dump_name, is_dump, verify_dump, write_dump
 from snap.sources.verify import verify_component
 
 from .errors import DAMAGED, INCOMPLETE, OK, print_error, words_of_os_error, worst
@@ -215,14 +215,15 @@ class _Run:
         """Write a Neo4j database as the dump that its own program loads."""
         component = outcome.component
         path = outcome.target / dump_name(component)
+        digests: FileDigests = {}
         reporter.start(component.name, None)
         try:
-            pieces = neo4j_dump(self._repository, self._snapshot, component)
+            pieces = neo4j_dump(self._repository, self._snapshot, component, digests)
             written = write_dump(pieces, path, overwrite=self._overwrite, advance=reporter.advance)
         finally:
             reporter.finish()
         outcome.result.files, outcome.result.bytes = 1, written
-        outcome.proofs = verify_dump(path, component)
+        outcome.proofs = verify_dump(path, component, digests)
         self._mention_gaps(outcome, reporter)
 
     @staticmethod

@@ -6,18 +6,25 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
+
+import blake3
 
 from snap.errors import IntegrityError, TargetError
 from snap.repo.snapshot import Component
 from snap.repo.source import NodeType
-from snap.repo.tree import Node
+from snap.repo.tree import Node, is_plain_name
 
-from .neo4j_archive import Archive, OutputFile, make_dump, recognise
-from .neo4j_envelope import MAGIC_BYTES
+from .neo4j_archive import Archive, OutputFile, make_dump
+from .neo4j_envelope import MAGIC_BYTES, ZSTD_MAGIC, NotWhole
 from .neo4j_view import OPAQUE
 
 KINDS = ("neo4j", "neo4j-docker")
 Place = tuple[bytes, ...]
+FileDigests = dict[Place, bytes]
+"""Of each file in a dump; of the dump itself, under the empty path, where it was never opened."""
+ReadFile = Callable[[Place], Iterator[bytes | memoryview]]
+_READ_BYTES = 1 << 20
 
 
 def is_dump(component: Component) -> bool:
@@ -26,20 +33,32 @@ def is_dump(component: Component) -> bool:
 
 
 def dump_name(component: Component) -> str:
-    """Return what `neo4j-admin database load` wants the file to be called."""
-    return f"{component.statistics['database']}.dump"
+    """Return what `neo4j-admin database load` wants the file to be called.
+
+    Raises:
+        IntegrityError: the snapshot names a database as no file can be.
+    """
+    name = f"{component.statistics['database']}.dump"
+    if not is_plain_name(os.fsencode(name)):
+        # Whoever may only write to the repository must not choose where others restore to.
+        raise IntegrityError(f"{component.name}: not a database's name: {name[:80]!r}")
+    return name
 
 
 def make_component_dump(
     component: Component,
     nodes: Iterable[tuple[Place, Node]],
-    read: Callable[[Place], Iterator[bytes | memoryview]],
+    read: ReadFile,
+    digests: FileDigests | None = None,
 ) -> Iterator[bytes | memoryview]:
     """Yield a dump with all that the component holds; the same for the same snapshot.
 
     ``nodes`` are all that it has, ``read`` yields the bytes of a file (of the only one, where the
-    path is empty). What ``read`` raises leaves what was yielded no dump.
+    path is empty). What ``read`` raises leaves what was yielded no dump. ``digests`` is filled with
+    what each file was, for `verify_dump`.
     """
+    if digests is not None:
+        read = _noting(read, digests)
     if component.statistics.get("envelope") == OPAQUE:
         yield from read(())
         return
@@ -55,6 +74,17 @@ def make_component_dump(
         for place, node in nodes
     ]
     yield from make_dump(files)
+
+
+def _noting(read: ReadFile, digests: FileDigests) -> ReadFile:
+    def noted(place: Place) -> Iterator[bytes | memoryview]:
+        hasher = blake3.blake3()
+        for piece in read(place):
+            hasher.update(piece)
+            yield piece
+        digests[place] = hasher.digest()
+
+    return noted
 
 
 def write_dump(
@@ -105,20 +135,32 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def verify_dump(path: Path, component: Component) -> list[str]:
+def verify_dump(path: Path, component: Component, digests: FileDigests) -> list[str]:
     """Read a dump that was written once more; return what that proves.
 
+    ``digests`` are those of `make_component_dump`, as it was written.
+
     Raises:
-        IntegrityError: it is not whole, or holds something else than was recorded.
+        IntegrityError: it holds something else than was recorded.
+        TargetError: it does not read back as it was written.
     """
-    statistics = component.statistics
     with path.open("rb") as file:
-        magic = file.read(MAGIC_BYTES)
-        if statistics.get("envelope") == OPAQUE or not recognise(magic):
-            return []
-        archive = Archive(magic, file)
-        for _ in archive.entries():
-            pass
+        if hasattr(os, "posix_fadvise"):
+            # From the disk, where the system can forget what it knows.
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        if component.statistics.get("envelope") == OPAQUE:
+            _compare(path, {(): _digest_of(file.read)}, digests)
+            return ["dump as it was stored, byte for byte"]
+        archive = _open(path, file)
+        found: FileDigests = {}
+        try:
+            for entry, reader in archive.entries():
+                if entry.type is NodeType.FILE:
+                    found[entry.path] = _digest_of(reader.read)
+        except NotWhole as error:
+            raise _unreadable(path, str(error)) from error
+    _compare(path, found, digests)
+    statistics = component.statistics
     if (archive.files, archive.bytes) != (statistics.get("files"), statistics.get("bytes")):
         raise IntegrityError(
             f"{path}: {archive.files} files with {archive.bytes} bytes, recorded were "
@@ -126,3 +168,33 @@ def verify_dump(path: Path, component: Component) -> list[str]:
             "restore an earlier snapshot",
         )
     return [f"dump whole: {archive.files} store files, as recorded at the backup"]
+
+
+def _open(path: Path, file: BinaryIO) -> Archive:
+    magic = file.read(MAGIC_BYTES)
+    if magic != ZSTD_MAGIC:
+        raise _unreadable(path, f"it begins with {magic!r}")
+    try:
+        return Archive(magic, file)
+    except NotWhole as error:
+        raise _unreadable(path, str(error)) from error
+
+
+def _digest_of(read: Callable[[int], bytes]) -> bytes:
+    hasher = blake3.blake3()
+    while data := read(_READ_BYTES):
+        hasher.update(data)
+    return hasher.digest()
+
+
+def _compare(path: Path, found: FileDigests, written: FileDigests) -> None:
+    for place in sorted(found.keys() | written.keys()):
+        if found.get(place) != written.get(place):
+            raise _unreadable(path, b"/".join(place).decode("utf-8", "backslashreplace"))
+
+
+def _unreadable(path: Path, what: str) -> TargetError:
+    return TargetError(
+        f"{path} reads back differently from what was written{': ' if what else ''}{what}",
+        "the disk or this machine's memory makes errors: restore elsewhere",
+    )

@@ -1,9 +1,11 @@
 """From the repository to the dump that Neo4j loads, streamed."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
+import blake3
 import pytest
 
 from snap.backends.memory import MemoryBackend
@@ -15,7 +17,7 @@ from snap.repo.progress import SilentReporter
 from snap.repo.repository import Repository, create_repository, open_repository
 from snap.repo.snapshot import Component, Snapshot
 from snap.repo.source import Consistency, NodeType, ViewReport
-from snap.sources.neo4j_restore import dump_name, is_dump, verify_dump, write_dump
+from snap.sources.neo4j_restore import FileDigests, dump_name, is_dump, verify_dump, write_dump
 from snap.sources.neo4j_view import DumpView
 
 from .test_neo4j_archive import FILES, dump_of, read, tar_of
@@ -74,8 +76,9 @@ def test_a_component_is_made_into_a_dump_and_proven(repository: Repository, tmp_
     assert dump_name(component) == "neo4j.dump"
     path = tmp_path / "out" / dump_name(component)
     advanced: list[int] = []
+    digests: FileDigests = {}
     size = write_dump(
-        neo4j_dump(repository, snapshot, component),
+        neo4j_dump(repository, snapshot, component, digests),
         path,
         overwrite=False,
         advance=advanced.append,
@@ -83,7 +86,8 @@ def test_a_component_is_made_into_a_dump_and_proven(repository: Repository, tmp_
     assert size == path.stat().st_size == sum(advanced)
     assert path.stat().st_mode & 0o777 == 0o600
     assert files_in(path.read_bytes()) == FILES
-    [proof] = verify_dump(path, component)
+    assert {b"/".join(place).decode() for place in digests} == set(FILES)
+    [proof] = verify_dump(path, component, digests)
     assert f"{len(FILES)} store files" in proof
     again = b"".join(neo4j_dump(repository, snapshot, component))
     assert again == path.read_bytes()
@@ -92,10 +96,14 @@ def test_a_component_is_made_into_a_dump_and_proven(repository: Repository, tmp_
 def test_an_unknown_dump_comes_back_byte_for_byte(repository: Repository, tmp_path: Path) -> None:
     data = b"\x1f\x8b\x08\0" + bytes(range(256)) * 400
     snapshot, component = stored(repository, data)
-    assert b"".join(neo4j_dump(repository, snapshot, component)) == data
+    digests: FileDigests = {}
+    assert b"".join(neo4j_dump(repository, snapshot, component, digests)) == data
     path = tmp_path / "d"
     path.write_bytes(data)
-    assert verify_dump(path, component) == []
+    assert verify_dump(path, component, digests) == ["dump as it was stored, byte for byte"]
+    path.write_bytes(data[:-1] + b"x")
+    with pytest.raises(TargetError, match="reads back differently"):
+        verify_dump(path, component, digests)
 
 
 def test_another_store_than_was_recorded_is_told(repository: Repository, tmp_path: Path) -> None:
@@ -104,7 +112,64 @@ def test_another_store_than_was_recorded_is_told(repository: Repository, tmp_pat
     path = tmp_path / "neo4j.dump"
     path.write_bytes(dump_of(tar_of(other), 1, 4))
     with pytest.raises(IntegrityError, match="1 files with 4 bytes"):
-        verify_dump(path, component)
+        verify_dump(path, component, {(b"one",): blake3.blake3(b"file").digest()})
+
+
+def with_other_content(files: dict[str, bytes]) -> bytes:
+    return dump_of(tar_of({**files, "neostore": b"N" * len(files["neostore"])}))
+
+
+def with_a_missing_file(files: dict[str, bytes]) -> bytes:
+    left = {name: data for name, data in files.items() if name != "empty"}
+    return dump_of(tar_of(left), len(left), sum(map(len, left.values())))
+
+
+def cut_short(files: dict[str, bytes]) -> bytes:
+    return dump_of(tar_of(files))[:-9]
+
+
+def cut_at_the_beginning(files: dict[str, bytes]) -> bytes:
+    return dump_of(tar_of(files))[:9]
+
+
+def no_dump(_files: dict[str, bytes]) -> bytes:
+    return bytes(5000)
+
+
+@pytest.mark.parametrize(
+    ("damaged", "named"),
+    [
+        (with_other_content, "written: neostore"),
+        (with_a_missing_file, "written: empty"),
+        (cut_short, "cut short"),
+        (cut_at_the_beginning, "cut short"),
+        (no_dump, "it begins with"),
+    ],
+)
+def test_a_dump_that_does_not_read_back_as_it_was_written_is_told(
+    repository: Repository,
+    tmp_path: Path,
+    damaged: Callable[[dict[str, bytes]], bytes],
+    named: str,
+) -> None:
+    snapshot, component = stored(repository, dump_of(tar_of(FILES)))
+    digests: FileDigests = {}
+    for _ in neo4j_dump(repository, snapshot, component, digests):
+        pass
+    path = tmp_path / "neo4j.dump"
+    path.write_bytes(damaged(FILES))
+    with pytest.raises(TargetError, match=f"reads back differently.*{named}"):
+        verify_dump(path, component, digests)
+
+
+@pytest.mark.parametrize("database", ["../../etc/cron", "/etc/x", "a\0b", "n" * 5000])
+def test_a_snapshot_does_not_choose_where_the_dump_goes(
+    repository: Repository, database: str
+) -> None:
+    _, component = stored(repository, dump_of(tar_of(FILES)))
+    planted = replace(component, statistics={**component.statistics, "database": database})
+    with pytest.raises(IntegrityError, match="not a database's name"):
+        dump_name(planted)
 
 
 def test_nothing_is_replaced_unasked_or_left_half_written(tmp_path: Path) -> None:
