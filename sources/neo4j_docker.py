@@ -137,7 +137,7 @@ class DockerNeo4j:
             raise SourceError(
                 f"container {self._name} did not stop within {timeout_seconds:.0f} seconds and was "
                 "killed: its databases have to be recovered by a start before they can be dumped",
-                "give it more time with stop-timeout",
+                "start it and wait until it is online, then back it up when it is less busy",
             )
 
     def start(self, started_by: str = "") -> None:
