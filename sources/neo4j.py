@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -419,7 +420,7 @@ class _ConfigurationView:
                 # Passwords may stand in them.
                 Attributes(0o600),
                 size_bytes=len(data),
-                open=lambda data=data: MemoryReader(data),  # type: ignore[misc]
+                open=partial(MemoryReader, data),
             )
 
     def finish(self) -> ViewReport:
