@@ -95,7 +95,7 @@ class Archive:
 
     def __init__(self, magic: bytes, stream: ByteStream) -> None:
         pieces = open_envelope(magic, stream)
-        self._source = PieceReader(pieces, lambda: NotWhole("the dump is cut short"))
+        self._source = PieceReader(pieces)
         self.counted = self._read_prelude() if magic == ZSTD_MAGIC else None
         self.files = 0
         self.bytes = 0

@@ -4,7 +4,7 @@ What is inside comes as it is asked for: a compressed log of zeros must not fill
 """
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import zstandard
 
@@ -144,9 +144,8 @@ def make_envelope(pieces: Iterator[bytes | memoryview]) -> Iterator[bytes]:
 class PieceReader:
     """Pieces as a stream of bytes that is read exactly."""
 
-    def __init__(self, pieces: Iterator[bytes], cut_short: Callable[[], SourceError]) -> None:
+    def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
-        self._cut_short = cut_short
         self._piece = memoryview(b"")
 
     def read(self, length: int) -> bytes:
@@ -165,7 +164,7 @@ class PieceReader:
         while missing:
             part = self.read(missing)
             if not part:
-                raise self._cut_short()
+                raise NotWhole("the dump is cut short")
             parts.append(part)
             missing -= len(part)
         return b"".join(parts)

@@ -91,7 +91,7 @@ def test_what_is_made_is_opened_again() -> None:
 
 
 def test_pieces_are_read_as_a_stream() -> None:
-    reader = PieceReader(iter([b"abc", b"", b"defgh"]), lambda: NotWhole("short"))
+    reader = PieceReader(iter([b"abc", b"", b"defgh"]))
     assert [reader.read(2), reader.exactly(4), reader.read(9), reader.read(9)] == [
         b"ab",
         b"cdef",
