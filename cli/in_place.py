@@ -13,16 +13,12 @@ import click
 from snap.errors import SnapError, SourceError, TargetError, UsageError
 from snap.repo.backup import BackupOptions, run_backup
 from snap.repo.catalog import BEFORE_RESTORE_TAG
-from snap.repo.clock import system_clock
 from snap.repo.repository import Repository
 from snap.repo.restore import run_restore
 from snap.repo.snapshot import SUCCESS, Component, Snapshot
 from snap.repo.source import Source
-from snap.sources.files import FilesSource
 from snap.sources.folder import FolderTarget
-from snap.sources.holders import database_files
 from snap.sources.in_place import LivePlace, replace_in_place
-from snap.sources.sqlite import SqliteSource
 from snap.sources.sqlite_in_place import SqlitePlace
 
 from .errors import DAMAGED, INCOMPLETE, OK, print_error, words_of_os_error, worst
@@ -171,19 +167,13 @@ class _Run:
 
     def _save(self, outcome: _Outcome, place: LivePlace) -> None:
         component = outcome.component
-        source = SqliteSource(
-            place.path, spool_dir=self._settings.spool_dir, name=component.name, clock=system_clock
-        )
         try:
-            outcome.safety = self._back_up([source])
+            sources = place.sources(component.name, self._settings.spool_dir)
+            outcome.safety = self._back_up(sources)
         except SourceError as error:
             # What is damaged cannot be dumped; it is kept as it is, and may hold what is wanted.
             outcome.warnings.append(f"what is there was kept as plain files: {error}")
-            files = [
-                FilesSource(path, name=component.name + path.name.removeprefix(place.path.name))
-                for path in database_files(place.path)
-            ]
-            outcome.safety = self._back_up(files)
+            outcome.safety = self._back_up(place.plain_files(component.name))
 
     def _back_up(self, sources: Sequence[Source]) -> Snapshot:
         options = BackupOptions(

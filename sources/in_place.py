@@ -7,7 +7,7 @@ leaves one of them, and at most a folder ``.snap-in-place-...`` beside it.
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Protocol
 
 from snap.errors import SnapError, TargetError
 from snap.repo.lease import process_exists
+from snap.repo.source import Source
 
 _WORKSPACE_PREFIX = ".snap-in-place-"
 
@@ -33,6 +34,14 @@ class LivePlace(Protocol):
 
     def users(self) -> list[str]:
         """Return who uses it, for people; also who still uses what was replaced."""
+        ...
+
+    def sources(self, name: str, spool_dir: Path) -> Sequence[Source]:
+        """Return what keeps the state that is there now, as components of this name."""
+        ...
+
+    def plain_files(self, name: str) -> Sequence[Source]:
+        """Return what keeps it as it lies there, where `sources` cannot: it is damaged."""
         ...
 
     def settle(self) -> None:

@@ -10,10 +10,12 @@ from urllib.parse import quote
 
 from snap.errors import IntegrityError
 from snap.repo.layout import HEAD_BYTES, sqlite_page_bytes
+from snap.repo.source import Source
 
 from .exchange import CannotExchange, exchange, put_in_place
+from .files import FilesSource
 from .holders import SQLITE_SUFFIXES, Identity, database_files, find_holders, identities
-from .sqlite import count_rows
+from .sqlite import SqliteSource, count_rows
 from .verify import verify_component
 
 _BESIDE = SQLITE_SUFFIXES[1:]
@@ -36,6 +38,17 @@ class SqlitePlace:
         """Return the processes that have it open, or what was replaced."""
         wanted = identities(database_files(self.path)) | self._replaced
         return [str(holder) for holder in find_holders(wanted)]
+
+    def sources(self, name: str, spool_dir: Path) -> list[Source]:
+        """Return the database as a source."""
+        return [SqliteSource(self.path, spool_dir=spool_dir, name=name)]
+
+    def plain_files(self, name: str) -> list[Source]:
+        """Return the file and those beside it."""
+        return [
+            FilesSource(path, name=name + path.name.removeprefix(self.path.name))
+            for path in database_files(self.path)
+        ]
 
     def settle(self) -> None:
         """Roll back or bring over what a program that died left in a journal or log.

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from snap.errors import IntegrityError, SnapError, TargetError
+from snap.repo.source import Source
+from snap.sources.files import FilesSource
 from snap.sources.in_place import InUse, replace_in_place
 
 STEPS = ("settle", "save", "fill", "prove_staged", "swap", "prove")
@@ -27,6 +29,12 @@ class FilePlace:
     def _step(self, name: str) -> None:
         self.steps.append(name)
         self._at(name)
+
+    def sources(self, name: str, spool_dir: Path) -> list[Source]:
+        return [FilesSource(self.path, name=name)]
+
+    def plain_files(self, name: str) -> list[Source]:
+        return [FilesSource(self.path, name=name)]
 
     def users(self) -> list[str]:
         self._asked += 1
