@@ -132,6 +132,8 @@ class ViewReport:
     ``statistics`` hold str, int, float, bool, None, lists and maps of them only, and were taken
     inside the same consistent view as the entries. ``point_ns`` is the moment the view shows.
     ``root`` are the attributes of the folder that the entries lie in, where there is one.
+    ``damaged`` is what was found wrong with what was dumped; it is kept all the same, and not
+    counted as good.
     """
 
     consistency: Consistency
@@ -141,6 +143,7 @@ class ViewReport:
     warnings: Sequence[str] = ()
     downtime_ns: int = 0
     root: Attributes | None = None
+    damaged: Sequence[str] = ()
 
 
 def seekable(reader: Reader) -> SeekableReader | None:

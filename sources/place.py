@@ -11,13 +11,14 @@ from snap.errors import UsageError
 from snap.repo.clock import Clock, system_clock
 from snap.repo.source import Source
 
+from .chroma import ChromaSource
 from .files import FilesSource
 from .neo4j_access import UNSAID, Neo4jAccess
 from .neo4j_place import DOCKER, NATIVE, neo4j_service
 from .sqlite import SqliteSource
 
-KINDS = ("files", "sqlite", NATIVE, DOCKER)
-_LATER = ("chroma",)
+CHROMA = "chroma"
+KINDS = ("files", "sqlite", CHROMA, NATIVE, DOCKER)
 _WITHOUT_PLACE = (NATIVE,)
 
 
@@ -34,8 +35,6 @@ def parse_place(text: str) -> tuple[str, str]:
         if not text:
             raise UsageError("an empty SOURCE", "write a path, or kind:place as sqlite:events.db")
         return "files", text
-    if kind in _LATER:
-        raise UsageError(f"{kind}: is not supported by this version yet", "use files: or sqlite:")
     if kind not in KINDS:
         near = difflib.get_close_matches(kind, KINDS, 1)
         hint = f"did you mean {near[0]}:?" if near else f"known kinds: {', '.join(KINDS)}"
@@ -86,6 +85,9 @@ def open_place(
     if kind == "sqlite":
         source = SqliteSource(path, spool_dir=around.spool_dir, name=name, clock=around.clock)
         return OpenedPlace([source])
+    if kind == CHROMA:
+        chroma = ChromaSource(path, spool_dir=around.spool_dir, name=name)
+        return OpenedPlace([chroma])
     if kind in (NATIVE, DOCKER):
         service = neo4j_service(
             kind,

@@ -5,8 +5,6 @@ is being stored.
 """
 
 import os
-import secrets
-import shutil
 import sqlite3
 import stat as stat_module
 import threading
@@ -19,12 +17,12 @@ from urllib.parse import quote
 
 from snap.errors import SourceError
 from snap.repo.clock import SECOND_NS, Clock, system_clock
-from snap.repo.lease import process_exists
 from snap.repo.source import Attributes, Consistency, Entry, NodeType, ViewReport
 
 from .files import FileReader, attributes_of
 from .holders import describe_holders
 from .recognise import Inspector
+from .spool import new_spool, unwritable
 
 _MAGIC = b"SQLite format 3\0"
 _WAL_VERSION = 2
@@ -33,8 +31,6 @@ _STEP_PAGES = 16_384
 _RESTARTS = 2
 """A copy in steps begins anew whenever another process writes; after so many, one long step."""
 _BUSY_SLEEP_SECONDS = 0.05
-_SPOOL_PREFIX = "snap-spool-"
-_ROOM_BYTES = 16 << 20
 _COLLATIONS = 50
 _PROGRESS_STEPS = 10_000
 """SQLite's virtual machine instructions: well under a millisecond's."""
@@ -105,24 +101,12 @@ class SqliteSource:
 
     @contextmanager
     def _spool(self, size_bytes: int) -> Iterator[Path]:
-        spool = self._spool_dir / f"{_SPOOL_PREFIX}{os.getpid()}-{secrets.token_hex(8)}"
+        size_bytes += self._beside_bytes(b"-wal")
+        spool = new_spool(self._spool_dir, size_bytes, self._path)
         try:
-            self._spool_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _remove_stale(self._spool_dir)
-            free_bytes = shutil.disk_usage(self._spool_dir).free
-            size_bytes += self._beside_bytes(b"-wal")
-            if free_bytes < size_bytes + _ROOM_BYTES:
-                raise SourceError(
-                    f"no room to copy {self._path}: {size_bytes + _ROOM_BYTES} bytes needed in "
-                    f"{self._spool_dir}, {free_bytes} free",
-                    "free some space, or name another folder with --cache-dir",
-                )
             os.close(os.open(spool, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         except OSError as error:
-            raise SourceError(
-                f"cannot make a copy of {self._path} in {self._spool_dir}: {error.strerror}",
-                "name another folder with --cache-dir",
-            ) from error
+            raise unwritable(self._spool_dir, self._path, error) from error
         try:
             yield spool
         finally:
@@ -419,11 +403,3 @@ def _closing(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 def _primary(error: sqlite3.Error) -> int:
     """Return SQLite's primary result code, 0 where there is none."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
-
-
-def _remove_stale(folder: Path) -> None:
-    """Remove the spool files of processes that are gone."""
-    for path in folder.glob(f"{_SPOOL_PREFIX}*"):
-        pid = path.name.removeprefix(_SPOOL_PREFIX).partition("-")[0]
-        if pid.isdigit() and not process_exists(int(pid)):
-            path.unlink(missing_ok=True)

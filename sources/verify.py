@@ -7,6 +7,7 @@ from typing import Any
 
 from snap.errors import IntegrityError, SourceError
 
+from .chroma_proof import require_proven
 from .sqlite import examine
 
 
@@ -16,9 +17,27 @@ def verify_component(kind: str, folder: Path, statistics: Mapping[str, Any]) -> 
     Raises:
         IntegrityError: it does not pass, or differs from what was recorded.
     """
-    if kind != "sqlite":
-        return []
-    return _verify_sqlite(folder, statistics)
+    if kind == "sqlite":
+        return _verify_sqlite(folder, statistics)
+    if kind == "chroma":
+        return _verify_chroma(folder, statistics)
+    return []
+
+
+def _verify_chroma(folder: Path, statistics: Mapping[str, Any]) -> list[str]:
+    proof = require_proven(folder)
+    recorded = {c["id"]: c["count"] for c in statistics.get("collections", ())}
+    if proof.counts != recorded:
+        raise IntegrityError(
+            f"{folder}: its collections do not have the records that were recorded",
+            "restore an earlier snapshot",
+        )
+    vectors = sum(len(index.ids) for index in proof.indexes.values())
+    return [
+        "integrity check ok",
+        f"{len(recorded)} collections with {sum(recorded.values())} records, as recorded at the "
+        f"backup; every one has its vector, {vectors} of them in the index",
+    ]
 
 
 def _verify_sqlite(folder: Path, statistics: Mapping[str, Any]) -> list[str]:
