@@ -17,6 +17,7 @@ from snap.repo.repository import Repository
 from snap.repo.restore import run_restore
 from snap.repo.snapshot import SUCCESS, Component, Snapshot
 from snap.repo.source import Source
+from snap.sources.chroma_in_place import ChromaPlace
 from snap.sources.folder import FolderTarget
 from snap.sources.in_place import LivePlace, replace_in_place
 from snap.sources.sqlite_in_place import SqlitePlace
@@ -107,6 +108,8 @@ def _place_of(component: Component) -> LivePlace:
         )
     if component.kind == "sqlite":
         return SqlitePlace(Path(component.place), component.statistics)
+    if component.kind == "chroma":
+        return ChromaPlace(Path(component.place), component.statistics)
     raise UsageError(
         f"{component.name} ({component.kind}:) is not put back into its place",
         _HINTS.get(component.kind, "restore it with --target"),

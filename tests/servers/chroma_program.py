@@ -4,6 +4,7 @@ write LOGS PLACE SHAPE    write a `chroma_model` log until standard input ends, 
                           was begun and what was acknowledged goes to LOGS/THREAD
 check JOBS SHAPE          compare directories with the log: JOBS is JSON lines of folder, low, high
 fill PLACE COUNT DIM N    make N collections of COUNT records, in one go
+thin PLACE                delete two thirds of every collection
 dump PLACE                print every record, as JSON lines
 """
 
@@ -173,13 +174,19 @@ def check_writes(collection: Any, shape: Shape) -> None:
 def fill(place: str, count: int, dimension: int, collections: int) -> None:
     client = open_client(place)
     for number in range(collections):
-        shape = Shape(seed=number, threads=1, batch=min(count, 1000), dimension=dimension)
+        shape = Shape(seed=number, threads=1, batch=min(count, 500), dimension=dimension)
         collection = client.create_collection(
             f"filled-{number}", embedding_function=None, metadata={"number": number}
         )
         model = Model(shape, number)
         while model.born < count:
             carry_out(collection, model.grow())
+
+
+def thin(place: str) -> None:
+    for collection in open_client(place).list_collections():
+        ids = collection.get(include=[])["ids"]
+        collection.delete(ids=ids[: len(ids) * 2 // 3])
 
 
 def dump(place: str) -> None:
@@ -197,6 +204,8 @@ def main() -> None:
         check(rest[0], Shape(**json.loads(rest[1])))
     elif what == "fill":
         fill(rest[0], int(rest[1]), int(rest[2]), int(rest[3]))
+    elif what == "thin":
+        thin(rest[0])
     elif what == "dump":
         dump(rest[0])
     else:

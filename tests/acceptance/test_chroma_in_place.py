@@ -1,0 +1,127 @@
+"""ChromaDB directories restored into their place, proven by Chroma itself."""
+
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.servers.chroma import Chroma
+
+from .command import Snap
+
+
+@pytest.fixture
+def filled(chroma: Chroma, snap: Snap, tmp_path: Path) -> Path:
+    """A directory of 2 collections with 1,500 records each, in a snapshot."""
+    folder = tmp_path / "app/chroma"
+    folder.parent.mkdir()
+    chroma.run("fill", str(folder), "1500", "8", "2")
+    snap.ok("backup", f"chroma:{folder}")
+    return folder
+
+
+def lose_everything(folder: Path, chroma: Chroma) -> None:
+    shutil.rmtree(folder)
+
+
+def cut_vectors_in_half(folder: Path, chroma: Chroma) -> None:
+    for path in folder.glob("*/data_level0.bin"):
+        with path.open("r+b") as file:
+            file.truncate(path.stat().st_size // 2)
+
+
+def remove_the_index(folder: Path, chroma: Chroma) -> None:
+    shutil.rmtree(next(path for path in folder.iterdir() if path.is_dir()))
+
+
+def overwrite_the_database(folder: Path, chroma: Chroma) -> None:
+    (folder / "chroma.sqlite3").write_bytes(b"gone" * 5000)
+
+
+def delete_most(folder: Path, chroma: Chroma) -> None:
+    chroma.run("thin", str(folder))
+
+
+@pytest.mark.parametrize(
+    "disaster",
+    [lose_everything, cut_vectors_in_half, remove_the_index, overwrite_the_database, delete_most],
+)
+def test_every_record_is_back_after(
+    disaster: Callable[[Path, Chroma], None],
+    chroma: Chroma,
+    snap: Snap,
+    filled: Path,
+) -> None:
+    before = chroma.run("dump", str(filled))
+    assert len(before.splitlines()) == 3000
+    disaster(filled, chroma)
+    summary = snap.json("restore", "latest", "--in-place", "--yes")
+    [component] = summary["components"]
+    assert summary["ok"]
+    assert any("every one has its vector" in proof for proof in component["proofs"])
+    assert chroma.run("dump", str(filled)) == before
+    assert [path.name for path in filled.parent.iterdir()] == ["chroma"]
+    kept = component["safety_snapshot_id"]
+    assert (kept is None) == (disaster is lose_everything)
+    assert kept is None or kept in snap.ids()
+
+
+def test_a_directory_that_a_server_uses_is_not_replaced_and_the_server_is_named(
+    chroma: Chroma, snap: Snap, filled: Path
+) -> None:
+    before = chroma.run("dump", str(filled))
+    with chroma.serve(filled) as url:
+        refused = snap.run("restore", "latest", "--in-place", "--yes")
+        assert refused.returncode == 1
+        told = refused.stderr.decode()
+        assert "is in use by" in told
+        assert f"on port {url.rpartition(':')[2]}" in told
+    assert chroma.run("dump", str(filled)) == before
+
+
+def test_kills_during_a_restore_in_place_leave_the_old_or_the_new(
+    chroma: Chroma, snap: Snap, filled: Path
+) -> None:
+    survive_kills(chroma, snap, filled, 4)
+
+
+@pytest.mark.slow
+def test_30_kills_during_a_restore_in_place_leave_the_old_or_the_new(
+    chroma: Chroma, snap: Snap, filled: Path
+) -> None:
+    survive_kills(chroma, snap, filled, 30)
+
+
+def survive_kills(chroma: Chroma, snap: Snap, folder: Path, kills: int) -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    new = chroma.run("dump", str(folder))
+    latest, killed = 0.0, 0
+    for round_ in range(kills + 1):
+        chroma.run("thin", str(folder))
+        old = chroma.run("dump", str(folder))
+        assert old != new
+        begun = time.monotonic()
+        process = snap.start("restore", "latest", "--in-place", "--yes")
+        if round_:
+            try:
+                process.communicate(timeout=chance.uniform(0.2 * latest, latest))
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                killed += 1
+        _, err = process.communicate()
+        if not round_:
+            assert process.returncode == 0, err.decode()
+            latest = 1.1 * (time.monotonic() - begun)
+        assert chroma.run("dump", str(folder)) in (old, new)
+    assert killed >= kills // 3
+    snap.ok("restore", "latest", "--in-place", "--yes")
+    assert chroma.run("dump", str(folder)) == new
+    assert [path.name for path in folder.parent.iterdir()] == ["chroma"]
+    snap.ok("check", "--read-data")
