@@ -46,7 +46,6 @@ _STALLED_SECONDS = 15.0
 one that was killed, or will begin when its program looks at the collection."""
 _ALARM_SECONDS = 1.0
 _PROOFS = 3
-_READ_ONLY = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN})
 
 Signature = tuple[int, int, int, int]
 """Inode, size, and times of change of content and inode."""
@@ -199,14 +198,13 @@ class _Copy:
                 self._outcome.held_ns = max(self._outcome.held_ns, held_ns)
 
     def _begin(self) -> sqlite3.Connection:
-        self._outcome.is_locked = True
-        try:
+        # Where it may only be read, SQLite begins all the same, but locks nobody out. What is written
+        # meanwhile is seen by looking again.
+        self._outcome.is_locked = os.access(
+            self._folder / DATABASE, os.W_OK, effective_ids=os.access in os.supports_effective_ids
+        )
+        if self._outcome.is_locked:
             return _begun(self._connect("rw"), "begin immediate")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF not in _READ_ONLY:
-                raise
-        # We may only read. What is written meanwhile is seen by looking again.
-        self._outcome.is_locked = False
         return _begun(self._connect("ro"), "begin")
 
     def _require_settled(self, collection: Collection) -> None:

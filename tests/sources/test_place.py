@@ -35,7 +35,7 @@ def test_an_unknown_kind_gets_the_nearest_as_a_hint() -> None:
         parse_place("sqlit:x")
     assert "sqlite:" in caught.value.hint
     assert parse_place("neo4j:") == ("neo4j", "")
-    for text in ("", "sqlite:", "chroma:dir", "neo4j-docker:", "wonder:x"):
+    for text in ("", "sqlite:", "chroma:", "neo4j-docker:", "wonder:x"):
         with pytest.raises(UsageError):
             parse_place(text)
 
