@@ -198,8 +198,8 @@ class _Copy:
                 self._outcome.held_ns = max(self._outcome.held_ns, held_ns)
 
     def _begin(self) -> sqlite3.Connection:
-        # Where it may only be read, SQLite begins all the same, but locks nobody out. What is written
-        # meanwhile is seen by looking again.
+        # Where it may only be read, SQLite begins all the same, but locks nobody out. What others
+        # write meanwhile is seen by looking again.
         self._outcome.is_locked = os.access(
             self._folder / DATABASE, os.W_OK, effective_ids=os.access in os.supports_effective_ids
         )
