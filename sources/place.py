@@ -12,6 +12,7 @@ from snap.repo.clock import Clock, system_clock
 from snap.repo.source import Source
 
 from .chroma import ChromaSource
+from .chroma_server import ChromaServerSource, is_url
 from .files import FilesSource
 from .neo4j_access import UNSAID, Neo4jAccess
 from .neo4j_place import DOCKER, NATIVE, neo4j_service
@@ -85,6 +86,9 @@ def open_place(
     if kind == "sqlite":
         source = SqliteSource(path, spool_dir=around.spool_dir, name=name, clock=around.clock)
         return OpenedPlace([source])
+    if kind == CHROMA and is_url(place):
+        server = ChromaServerSource(place, spool_dir=around.spool_dir, name=name)
+        return OpenedPlace([server])
     if kind == CHROMA:
         chroma = ChromaSource(path, spool_dir=around.spool_dir, name=name)
         return OpenedPlace([chroma])

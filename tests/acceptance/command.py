@@ -23,6 +23,7 @@ class Snap:
     cache: Path
     password: str = PASSWORD
     extra: tuple[str, ...] = field(default=())
+    python: str = sys.executable
 
     def environment(self) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith("SNAP_")}
@@ -31,11 +32,13 @@ class Snap:
             "SNAP_REPOSITORY": str(self.repository),
             "SNAP_CACHE_DIR": str(self.cache),
             "SNAP_PASSWORD": self.password,
+            # Another Python than the tests' has not installed it.
+            "PYTHONPATH": str(Path(__file__).parents[2] / "src"),
         }
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, "-m", "snap", *arguments, *self.extra],
+            [self.python, "-m", "snap", *arguments, *self.extra],
             env=self.environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
