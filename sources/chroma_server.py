@@ -1,5 +1,6 @@
 """A ChromaDB server by its URL: what its API gives, where its directory is out of reach."""
 
+import contextlib
 import json
 import os
 import queue
@@ -97,8 +98,10 @@ def _export(request: ExportRequest, answer_seconds: float) -> Export:
         reading = threading.Thread(target=_pass_on, args=(child.stdout, lines), daemon=True)
         reading.start()
         try:
-            child.stdin.write(json.dumps(asdict(request)))
-            child.stdin.close()
+            # If it died already, what it said is read all the same.
+            with contextlib.suppress(BrokenPipeError):
+                child.stdin.write(json.dumps(asdict(request)))
+                child.stdin.close()
             while line := lines.get(timeout=answer_seconds):
                 last = line.strip() or last
         except queue.Empty as error:
