@@ -16,15 +16,16 @@ from snap.repo.catalog import readable_snapshots
 from snap.repo.clock import system_clock
 from snap.repo.compression import Compression
 from snap.repo.repository import Repository
-from snap.repo.snapshot import FAILED, SUCCESS, Component, Snapshot
+from snap.repo.snapshot import FAILED, QUARANTINED, SUCCESS, Component, Snapshot
 from snap.repo.source import Source
 from snap.repo.tree import is_plain_name
+from snap.sources.chroma import LOCK_SECONDS
 from snap.sources.command import CommandSource, StdinSource
 from snap.sources.neo4j_access import Neo4jAccess
 from snap.sources.neo4j_place import DOCKER, NATIVE
 from snap.sources.place import OpenedPlace, Surroundings, open_place, parse_place
 
-from .errors import INCOMPLETE, OK
+from .errors import DAMAGED, INCOMPLETE, OK
 from .init import username
 from .options import SnapCommand, check_tags
 from .output import counted, print_json, print_line, print_table, shown_duration, shown_size
@@ -51,12 +52,14 @@ class _Request:
     tags: tuple[str, ...]
     time: str | None
     full: bool
+    accept_changes: bool
     excludes: tuple[str, ...]
     dry_run: bool
     no_extra_verify: bool
     compression: str
     database: str | None
     skip_unchanged: bool
+    lock_seconds: float
 
 
 @click.command(cls=SnapCommand)
@@ -71,6 +74,9 @@ class _Request:
 )
 @click.option("--time", metavar="T", help="Date the snapshot: 2026-11-01T02:00.")
 @click.option("--full", is_flag=True, help="Read everything, also what looks unchanged.")
+@click.option(
+    "--accept-changes", is_flag=True, help="That a database lost most of what it had is meant."
+)
 @click.option(
     "--exclude", "excludes", metavar="P", multiple=True, help="Leave out files; repeatable."
 )
@@ -87,12 +93,19 @@ class _Request:
 @click.option(
     "--skip-unchanged", is_flag=True, help="Do not stop a Neo4j to which nothing was written."
 )
+@click.option(
+    "--lock-seconds",
+    type=click.FloatRange(0, min_open=True),
+    default=LOCK_SECONDS,
+    show_default=True,
+    help="How long who writes to a ChromaDB directory may be held up.",
+)
 @click.pass_obj
 def command(settings: Settings, /, **arguments: Any) -> int:
     """Store a snapshot of databases and files.
 
-    SOURCE is KIND:PLACE (sqlite:events.db, neo4j:HOME, neo4j-docker:CONTAINER, files:folder) or a
-    path, which means files.
+    SOURCE is KIND:PLACE (sqlite:events.db, chroma:folder, chroma:http://HOST:8000, neo4j:HOME,
+    neo4j-docker:CONTAINER, files:folder) or a path, which means files.
     """
     request = _Request(**arguments)
     _check_name(request.name)
@@ -110,6 +123,8 @@ def command(settings: Settings, /, **arguments: Any) -> int:
             with open_reporter(settings, "backing up", expected) as reporter:
                 snapshot = run_backup(repository, sources, options, reporter)
             _print_result(snapshot, settings, dry_run=options.dry_run)
+    if snapshot.status == QUARANTINED:
+        return DAMAGED
     return OK if snapshot.status == SUCCESS else INCOMPLETE
 
 
@@ -174,6 +189,7 @@ def _places(
     around = Surroundings(
         spool_dir=settings.spool_dir,
         state_dir=settings.state_dir,
+        lock_seconds=request.lock_seconds,
         neo4j=Neo4jAccess(
             user=said.get("NEO4J_USERNAME", ""),
             password=said.get("NEO4J_PASSWORD", ""),
@@ -214,6 +230,7 @@ def _options(request: _Request) -> BackupOptions:
         dry_run=request.dry_run,
         extra_verify=not request.no_extra_verify,
         full=request.full,
+        accept_changes=request.accept_changes,
         compression=Compression(request.compression),
     )
 
@@ -275,6 +292,11 @@ def _print_for_people(snapshot: Snapshot, settings: Settings, *, dry_run: bool) 
         print_line(f"dry run: nothing was stored{incomplete}")
     else:
         print_line(f"snapshot {snapshot.short_id} stored{incomplete}")
+    if snapshot.status == QUARANTINED:
+        print_line(
+            "It is kept, but never 'latest', so that it cannot take the place of a good one. If "
+            "that is how it should be, run the backup again with --accept-changes."
+        )
 
 
 def _row(component: Component) -> tuple[str, ...]:

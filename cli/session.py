@@ -15,7 +15,7 @@ from snap.repo.catalog import (
 )
 from snap.repo.config import CONFIG_NAME, RepositoryNotFound
 from snap.repo.repository import SNAPSHOT_PREFIX, Repository, open_repository
-from snap.repo.snapshot import Snapshot
+from snap.repo.snapshot import QUARANTINED, Snapshot
 
 from .memory import collect_rarely, limit_heap
 from .output import print_warning
@@ -113,13 +113,32 @@ def find_snapshot(repository: Repository, settings: Settings, selector: str) -> 
     snapshots, problems = readable_snapshots(repository)
     _warn_of(problems, settings)
     try:
-        return select_snapshot(snapshots, selector, LOCAL_ZONE)
+        found = select_snapshot(snapshots, selector, LOCAL_ZONE)
     except SnapshotNotFound:
         meant = f"{SNAPSHOT_PREFIX}{selector.lower()}"
         damaged = [p for p in problems if selector and p.object.startswith(meant)]
         if not damaged:
             raise
         raise IntegrityError(words_of(damaged[0])) from None
+    _mention_newer(snapshots, found, selector, settings)
+    return found
+
+
+def _mention_newer(
+    snapshots: Sequence[Snapshot], found: Snapshot, selector: str, settings: Settings
+) -> None:
+    """Say which newer snapshot was passed over because it is in quarantine."""
+    newer = [
+        s
+        for s in snapshots
+        if s.time_ns > found.time_ns and s.service == found.service and s.status == QUARANTINED
+    ]
+    if newer and selector == "latest":
+        print_warning(
+            f"snapshot {newer[-1].short_id} is newer and in quarantine; this is the last good one, "
+            f"{found.short_id}",
+            as_json=settings.json,
+        )
 
 
 def split_selector(text: str) -> tuple[str, str]:

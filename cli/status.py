@@ -5,9 +5,9 @@ from typing import Any
 
 import click
 
-from snap.repo.catalog import BEFORE_RESTORE_TAG, readable_snapshots
+from snap.repo.catalog import BEFORE_RESTORE_TAG, is_regular, readable_snapshots
 from snap.repo.clock import SECOND_NS, system_clock
-from snap.repo.snapshot import SUCCESS, Component, Snapshot
+from snap.repo.snapshot import QUARANTINED, SUCCESS, Component, Snapshot
 from snap.sources.neo4j_downtime import StoppedServer, stopped_servers
 
 from .errors import DAMAGED, OK
@@ -26,26 +26,33 @@ _DAY_SECONDS = 24 * _HOUR_SECONDS
 def command(settings: Settings) -> int:
     """Say when each source was last backed up whole, and which servers were left stopped.
 
-    Exits with 4 when something is broken: a snapshot that cannot be read, a server that a killed
-    backup left stopped.
+    Exits with 4 when something is broken: a snapshot that cannot be read, one in quarantine, a
+    server that a killed backup left stopped.
     """
     now_ns = system_clock()
     stopped = stopped_servers(settings.state_dir)
     with open_session(settings) as repository:
         snapshots, problems = readable_snapshots(repository)
     last = _last_good(snapshots)
-    is_ok = not stopped and not problems
+    quarantined = _quarantined_since(snapshots, last)
+    is_ok = not stopped and not problems and not quarantined
     if settings.json:
         print_json(
             {
                 "ok": is_ok,
                 "sources": [_source_record(s, c, now_ns) for s, c in last],
                 "stopped_servers": [_stopped_record(server, now_ns) for server in stopped],
+                "quarantined": [snapshot.id.hex() for snapshot in quarantined],
                 "problems": [words_of(problem) for problem in problems],
             }
         )
     else:
         _print_for_people(last, stopped, now_ns)
+        for snapshot in quarantined:
+            print_line(
+                f"QUARANTINED: snapshot {snapshot.short_id} of {local_time(snapshot.time_ns)}: "
+                + "; ".join(f"{c.name}: {w}" for c in snapshot.components for w in c.warnings)
+            )
         for problem in problems:
             print_warning(words_of(problem), as_json=False)
     return OK if is_ok else DAMAGED
@@ -55,12 +62,26 @@ def _last_good(snapshots: Sequence[Snapshot]) -> list[tuple[Snapshot, Component]
     """Return, by service and name, the last whole component of each source with its snapshot."""
     found: dict[tuple[str, str], tuple[Snapshot, Component]] = {}
     for snapshot in snapshots:
-        if BEFORE_RESTORE_TAG in snapshot.tags:
+        if not is_regular(snapshot):
             continue
         for component in snapshot.components:
             if component.status == SUCCESS:
                 found[snapshot.service, component.name] = (snapshot, component)
     return [found[key] for key in sorted(found)]
+
+
+def _quarantined_since(
+    snapshots: Sequence[Snapshot], last: Sequence[tuple[Snapshot, Component]]
+) -> list[Snapshot]:
+    """Return the snapshots in quarantine that are newer than the last good one of their service."""
+    good = {service: time for service, time in sorted((s.service, s.time_ns) for s, _ in last)}
+    return [
+        s
+        for s in snapshots
+        if s.status == QUARANTINED
+        and BEFORE_RESTORE_TAG not in s.tags
+        and s.time_ns > good.get(s.service, 0)
+    ]
 
 
 def _print_for_people(

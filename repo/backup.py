@@ -10,8 +10,9 @@ from snap.errors import IntegrityError, SnapError, SourceError, UsageError
 
 from .adopt import adopt_interrupted
 from .ahead import OpenAhead
+from .anomaly import collapses, last_good
 from .browse import Place, walk_directory
-from .catalog import readable_snapshots
+from .catalog import BEFORE_RESTORE_TAG, readable_snapshots
 from .compare import Comparer
 from .compression import Compression
 from .extents import Content
@@ -26,6 +27,7 @@ from .reuse import CLEAN_BELOW, Reuse
 from .snapshot import (
     FAILED,
     PARTIAL,
+    QUARANTINED,
     SUCCESS,
     Component,
     Snapshot,
@@ -52,6 +54,7 @@ class BackupOptions:
         dry_run: Read and count everything, store nothing.
         extra_verify: Open every pack again before it is uploaded.
         full: Read every file, also those that look unchanged.
+        accept_changes: A collapse since the last good snapshot is meant.
         compression: How hard to try.
         clean_below: The share of a blob below which what a file still uses of it is stored anew.
     """
@@ -64,6 +67,7 @@ class BackupOptions:
     dry_run: bool = False
     extra_verify: bool = True
     full: bool = False
+    accept_changes: bool = False
     compression: Compression = Compression.DEFAULT
     clean_below: float = CLEAN_BELOW
 
@@ -127,6 +131,7 @@ class _Run:
         self._before: Component | None = None
         self._previous: PreviousTree | PreviousNodes | None = None
         self._previous_started_ns = 0
+        self._is_quarantined = False
 
     def run(self, sources: Sequence[Source], confirm: Callable[[], None]) -> Snapshot:
         started = self._clock()
@@ -167,7 +172,7 @@ class _Run:
             hostname=printable(self._options.hostname),
             username=printable(self._options.username),
             program=PROGRAM,
-            status=SUCCESS if complete else PARTIAL,
+            status=QUARANTINED if self._is_quarantined else SUCCESS if complete else PARTIAL,
             components=tuple(sorted(components, key=lambda c: c.name.encode())),
             tags=tuple(sorted({printable(tag) for tag in self._options.tags})),
             skew_ns=max(points) - min(points),
@@ -207,7 +212,7 @@ class _Run:
             component = replace(component, status=FAILED, subtree=None, error=printable(message))
         finally:
             self._reporter.finish()
-        return replace(
+        component = replace(
             component,
             files=tally.files,
             bytes=tally.bytes,
@@ -215,6 +220,7 @@ class _Run:
             bytes_stored=tally.bytes_stored,
             finished_ns=self._clock(),
         )
+        return component if component.status == FAILED else self._examine(component)
 
     def _carry_over(self, component: Component, reason: str, tally: Tally) -> Component:
         """Return the last snapshot's component as that of this run, if all it needs is there."""
@@ -276,7 +282,9 @@ class _Run:
             )
         if len(problems) == entries:
             raise SourceError(f"nothing could be read: {problems[0][1]}")
-        for warning in report.warnings:
+        warnings = [*report.warnings, *(f"damaged: {damage}" for damage in report.damaged)]
+        self._is_quarantined |= bool(report.damaged)
+        for warning in warnings:
             self._reporter.warn(f"{component.name}: {warning}")
         return replace(
             component,
@@ -289,8 +297,21 @@ class _Run:
             statistics=printable_tree(dict(report.statistics)),
             versions=printable_tree(dict(report.versions)),
             problems=tuple(problems),
-            warnings=tuple(printable(w) for w in report.warnings),
+            warnings=tuple(printable(w) for w in warnings),
         )
+
+    def _examine(self, component: Component) -> Component:
+        """Compare a component with the last good one; a collapse quarantines the snapshot."""
+        if self._options.accept_changes or BEFORE_RESTORE_TAG in self._options.tags:
+            return component
+        service = printable(self._options.service)
+        before = last_good(self._snapshots, service, component.name, component.kind)
+        found = [] if before is None else collapses(before, component)
+        warnings = [f"since the last good snapshot it collapsed: {what}" for what in found]
+        for warning in warnings:
+            self._reporter.warn(f"{component.name}: {warning}")
+        self._is_quarantined |= bool(found)
+        return replace(component, warnings=(*component.warnings, *warnings))
 
     def _look_into_previous(self, *, is_sorted: bool) -> None:
         """Open the last version's trees, for paths that come in order or not."""

@@ -12,7 +12,7 @@ from .clock import SECOND_NS
 from .codec import DecodeError
 from .ids import Kind, ObjectId
 from .repository import SNAPSHOT_PREFIX, Repository
-from .snapshot import Snapshot, decode_snapshot, encode_snapshot
+from .snapshot import QUARANTINED, Snapshot, decode_snapshot, encode_snapshot
 
 BEFORE_RESTORE_TAG = "before-restore"
 """Of snapshots that keep what a restore in place replaced."""
@@ -86,7 +86,8 @@ def select_snapshot(snapshots: Sequence[Snapshot], selector: str, zone: tzinfo) 
 
     An id prefix (of the snapshot or of what it was before its tags were changed), ``latest``,
     ``latest~2`` (the second before it), or ``@2026-11-01`` or ``@2026-11-01T02:00``: the last one
-    not after it (a date means its end). Those tagged ``before-restore`` are meant by id only.
+    not after it (a date means its end). Those tagged ``before-restore`` and those in quarantine are
+    meant by id only.
 
     Raises:
         SnapshotNotFound: none, or several.
@@ -95,7 +96,8 @@ def select_snapshot(snapshots: Sequence[Snapshot], selector: str, zone: tzinfo) 
     if not snapshots:
         raise SnapshotNotFound("the repository has no snapshots", "make one with 'snap backup'")
     # What was kept of a database before it was replaced is what nobody wants back by mistake.
-    regular = [s for s in snapshots if BEFORE_RESTORE_TAG not in s.tags] or snapshots
+    # Nor is what was found collapsed or damaged.
+    regular = [s for s in snapshots if is_regular(s)] or snapshots
     if re.fullmatch(r"latest(~\d{1,9})?", selector):
         return _before_latest(regular, int(selector.partition("~")[2] or 0))
     if selector.startswith("@"):
@@ -114,6 +116,11 @@ def select_snapshot(snapshots: Sequence[Snapshot], selector: str, zone: tzinfo) 
             f"{len(found)} snapshots begin with {selector!r}", "give more digits"
         )
     return found[0]
+
+
+def is_regular(snapshot: Snapshot) -> bool:
+    """Return whether a snapshot is one that is meant without its id being said."""
+    return BEFORE_RESTORE_TAG not in snapshot.tags and snapshot.status != QUARANTINED
 
 
 def _before_latest(snapshots: Sequence[Snapshot], steps: int) -> Snapshot:

@@ -11,7 +11,7 @@ from snap.errors import UsageError
 from snap.repo.clock import Clock, system_clock
 from snap.repo.source import Source
 
-from .chroma import ChromaSource
+from .chroma import LOCK_SECONDS, ChromaSource
 from .chroma_server import ChromaServerSource, is_url
 from .files import FilesSource
 from .neo4j_access import UNSAID, Neo4jAccess
@@ -55,6 +55,7 @@ class Surroundings:
     spool_dir: Path
     state_dir: Path
     neo4j: Neo4jAccess = UNSAID
+    lock_seconds: float = LOCK_SECONDS
     previous: Callable[[str], Mapping[str, Any] | None] = lambda _name: None
     clock: Clock = system_clock
 
@@ -90,7 +91,9 @@ def open_place(
         server = ChromaServerSource(place, spool_dir=around.spool_dir, name=name)
         return OpenedPlace([server])
     if kind == CHROMA:
-        chroma = ChromaSource(path, spool_dir=around.spool_dir, name=name)
+        chroma = ChromaSource(
+            path, spool_dir=around.spool_dir, name=name, lock_seconds=around.lock_seconds
+        )
         return OpenedPlace([chroma])
     if kind in (NATIVE, DOCKER):
         service = neo4j_service(
