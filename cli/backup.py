@@ -1,42 +1,31 @@
 """``snap backup``: sources in, one snapshot out."""
 
-import os
 import socket
-import sys
-from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
-from snap.errors import UsageError
 from snap.repo.backup import BackupOptions, run_backup
 from snap.repo.catalog import readable_snapshots
-from snap.repo.clock import system_clock
 from snap.repo.compression import Compression
 from snap.repo.repository import Repository
 from snap.repo.snapshot import FAILED, QUARANTINED, SUCCESS, Component, Snapshot
 from snap.repo.source import Source
-from snap.repo.tree import is_plain_name
 from snap.sources.chroma import LOCK_SECONDS
-from snap.sources.command import CommandSource, StdinSource
-from snap.sources.neo4j_access import Neo4jAccess
 from snap.sources.neo4j_place import DOCKER, NATIVE
-from snap.sources.place import OpenedPlace, Surroundings, open_place, parse_place
 
 from .errors import DAMAGED, INCOMPLETE, OK
 from .init import username
-from .options import SnapCommand, check_tags
+from .options import SnapCommand, check_tags, tags_of_option
 from .output import counted, print_json, print_line, print_table, shown_duration, shown_size
+from .places import Wanted, require_unique_names, sources_of
 from .progress import open_reporter
 from .records import component_record, seconds
 from .session import open_session
 from .settings import Settings
 from .times import parse_time
-
-_NAME_LIMIT_BYTES = 255
-"""The longest name of a folder on the usual file systems."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +45,24 @@ class _Request:
     excludes: tuple[str, ...]
     dry_run: bool
     no_extra_verify: bool
-    compression: str
+    compression: str | None
     database: str | None
     skip_unchanged: bool
     lock_seconds: float
+
+    def wanted(self) -> Wanted:
+        """Return what is to be backed up."""
+        return Wanted(
+            sources=self.sources,
+            shell_command=self.shell_command,
+            stdin=self.stdin,
+            name=self.name,
+            excludes=self.excludes,
+            database=self.database,
+            skip_unchanged=self.skip_unchanged,
+            lock_seconds=self.lock_seconds,
+            dry_run=self.dry_run,
+        )
 
 
 @click.command(cls=SnapCommand)
@@ -70,7 +73,7 @@ class _Request:
 @click.option("--service", metavar="S", help="What this belongs to.  [default: the host's name]")
 @click.option("--host", metavar="H", help="Name of this host.  [default: what it says]")
 @click.option(
-    "--tag", "tags", metavar="T", multiple=True, callback=check_tags, help="A tag; repeatable."
+    "--tag", "tags", metavar="T", multiple=True, callback=tags_of_option, help="A tag; repeatable."
 )
 @click.option("--time", metavar="T", help="Date the snapshot: 2026-11-01T02:00.")
 @click.option("--full", is_flag=True, help="Read everything, also what looks unchanged.")
@@ -85,9 +88,7 @@ class _Request:
 @click.option(
     "--compression",
     type=click.Choice(list(Compression)),
-    default=Compression.DEFAULT,
-    show_default=True,
-    help="How hard to compress.",
+    help="How hard to compress.  [default: default]",
 )
 @click.option("--database", metavar="DB", help="Of Neo4j: which, if not the default one.")
 @click.option(
@@ -104,16 +105,16 @@ class _Request:
 def command(settings: Settings, /, **arguments: Any) -> int:
     """Store a snapshot of databases and files.
 
-    SOURCE is KIND:PLACE (sqlite:events.db, chroma:folder, chroma:http://HOST:8000, neo4j:HOME,
-    neo4j-docker:CONTAINER, files:folder) or a path, which means files.
+    SOURCE is a name in the configuration, or KIND:PLACE (sqlite:events.db, chroma:folder,
+    chroma:http://HOST:8000, neo4j:HOME, neo4j-docker:CONTAINER, files:folder), or a path, which
+    means files. Without SOURCE all that is configured is stored.
     """
     request = _Request(**arguments)
-    _check_name(request.name)
     last: dict[str, Component] = {}
-    places = _sources(request, settings, last)
+    places = sources_of(request.wanted(), settings, last)
     sources = sorted((s for p in places for s in p.sources), key=_turn)
-    _require_unique_names(sources)
-    options = _options(request)
+    require_unique_names(sources)
+    options = _options(request, settings)
     with open_session(settings) as repository:
         last.update(_last_components(repository, options.service))
         expected = {component.name: component.bytes for component in last.values()}
@@ -133,105 +134,24 @@ def _turn(source: Source) -> int:
     return 0 if source.kind in (NATIVE, DOCKER) else 1
 
 
-def _check_name(name: str | None) -> None:
-    """Refuse a name that could not be a folder in which a restore puts the component."""
-    if name is None:
-        return
-    raw = os.fsencode(name)
-    if not is_plain_name(raw) or len(raw) > _NAME_LIMIT_BYTES:
-        raise UsageError(
-            f"not a name for a component: {name!r}",
-            f"a name has no slash, is not '.' or '..', and has at most {_NAME_LIMIT_BYTES} bytes",
-        )
-
-
-def _sources(
-    request: _Request, settings: Settings, last: Mapping[str, Component]
-) -> list[OpenedPlace]:
-    """Return what is to be backed up; nothing of it is opened yet.
-
-    Raises:
-        UsageError: nothing, too much, or not clear what.
-    """
-    ways = [bool(request.sources), request.shell_command is not None, request.stdin]
-    if sum(ways) > 1:
-        raise UsageError("SOURCE, --command and --stdin exclude each other", "run snap once each")
-    if not any(ways):
-        raise UsageError(
-            "nothing to back up", "name a SOURCE such as sqlite:events.db, --command or --stdin"
-        )
-    if request.sources:
-        return _places(request, settings, last)
-    if not request.name:
-        raise UsageError("--command and --stdin need --name", "add --name NAME")
-    if request.excludes:
-        raise UsageError("--exclude is for files only")
-    if request.shell_command is not None:
-        command_source = CommandSource(request.shell_command, name=request.name, clock=system_clock)
-        return [OpenedPlace([command_source])]
-    if sys.stdin.isatty():
-        raise UsageError("--stdin reads a pipe or a file, not a terminal")
-    return [OpenedPlace([StdinSource(sys.stdin.buffer, name=request.name, clock=system_clock)])]
-
-
-def _places(
-    request: _Request, settings: Settings, last: Mapping[str, Component]
-) -> list[OpenedPlace]:
-    if request.name is not None and len(request.sources) > 1:
-        raise UsageError("--name is for a single source", "back up the others in runs of their own")
-    if request.dry_run and any(
-        parse_place(text)[0] in (NATIVE, DOCKER) for text in request.sources
-    ):
-        raise UsageError(
-            "--dry-run of a Neo4j would stop its server", "leave it out, or back it up for real"
-        )
-    said = dict(settings.server_variables)
-    around = Surroundings(
-        spool_dir=settings.spool_dir,
-        state_dir=settings.state_dir,
-        lock_seconds=request.lock_seconds,
-        neo4j=Neo4jAccess(
-            user=said.get("NEO4J_USERNAME", ""),
-            password=said.get("NEO4J_PASSWORD", ""),
-            url=said.get("NEO4J_URI", ""),
-            docker_url=said.get("DOCKER_HOST", ""),
-            database=request.database or "",
-            skip_unchanged=request.skip_unchanged,
-        ),
-        previous=lambda name: last[name].statistics if name in last else None,
-        clock=system_clock,
-    )
-    return [
-        open_place(text, name=request.name, excludes=request.excludes, around=around)
-        for text in request.sources
-    ]
-
-
-def _require_unique_names(sources: Sequence[Source]) -> None:
-    places: dict[str, str] = {}
-    for source in sources:
-        if source.name in places:
-            raise UsageError(
-                f"two sources have the name {source.name!r}: "
-                f"{places[source.name]} and {source.place}",
-                "back up one of them in a run of its own, with --name",
-            )
-        places[source.name] = source.place
-
-
-def _options(request: _Request) -> BackupOptions:
-    hostname = request.host or socket.gethostname()
+def _options(request: _Request, settings: Settings) -> BackupOptions:
+    configured = settings.configuration.values if settings.configuration is not None else {}
+    hostname = request.host or configured.get("host") or socket.gethostname()
+    tags = (*configured.get("tags", ()), *request.tags)
+    check_tags(tags)
     return BackupOptions(
-        service=request.service or hostname,
+        service=request.service or configured.get("service") or hostname,
         hostname=hostname,
         username=username(),
-        tags=request.tags,
+        tags=tags,
         time_ns=None if request.time is None else parse_time(request.time),
         dry_run=request.dry_run,
         extra_verify=not request.no_extra_verify,
         full=request.full,
         accept_changes=request.accept_changes,
-        compression=Compression(request.compression),
+        compression=Compression(
+            request.compression or configured.get("compression") or Compression.DEFAULT
+        ),
     )
 
 

@@ -31,6 +31,7 @@ COMMANDS = {
     "check": "Check that all that is stored is whole.",
     "status": "Say when each source was last backed up whole, and which servers were left stopped.",
     "stats": "Show how large the repository is.",
+    "config": "Show an example of a configuration, check one, show what is in effect.",
     "key": "Add, list, change and remove keys.",
     "tag": "Change the tags of a snapshot.",
 }

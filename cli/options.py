@@ -12,6 +12,7 @@ import click
 
 from snap.errors import UsageError
 
+from .configuration import with_configuration
 from .settings import Settings, apply_options
 
 
@@ -26,6 +27,7 @@ def _global_options() -> list[click.Parameter]:
         GlobalOption(
             ["--password-command"], metavar="CMD", help="Run a program that prints the password."
         ),
+        GlobalOption(["--config"], metavar="FILE", help="The configuration, snap.toml."),
         GlobalOption(["--json"], is_flag=True, help="Print JSON, for programs."),
         GlobalOption(["-q", "--quiet"], is_flag=True, help="No progress and no summary."),
         GlobalOption(["-v", "--verbose"], count=True, help="More detail."),
@@ -63,6 +65,8 @@ def _write_options(
 class SnapCommand(click.Command):
     """A command with the global options."""
 
+    reads_configuration = True
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params += _global_options()
@@ -72,6 +76,12 @@ class SnapCommand(click.Command):
         rest = super().parse_args(ctx, args)
         _take_global_options(ctx)
         return rest
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Put the settings over what the configuration says, and carry the command out."""
+        if self.reads_configuration and isinstance(ctx.obj, Settings):
+            ctx.obj = with_configuration(ctx.obj)
+        return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the command's own options, then the global ones."""
@@ -117,17 +127,26 @@ class SnapGroup(click.Group):
         self.format_commands(ctx, formatter)
 
 
-def check_tags(
+def tags_of_option(
     ctx: click.Context, parameter: click.Parameter, tags: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """Refuse, before any work is done, a tag that a snapshot cannot have."""
+    """Return the tags of an option, checked."""
+    check_tags(tags)
+    return tags
+
+
+def check_tags(tags: Iterable[str]) -> None:
+    """Refuse, before any work is done, a tag that a snapshot cannot have.
+
+    Raises:
+        UsageError: one is none.
+    """
     for tag in tags:
         if not tag or tag != tag.strip() or "," in tag:
             raise UsageError(
                 f"not a tag: {tag!r}",
                 "a tag is not empty, has no comma, and neither begins nor ends with a space",
             )
-    return tags
 
 
 _Decorated = Callable[..., Any]
@@ -143,7 +162,7 @@ def filter_options(function: _Decorated) -> _Decorated:
             "tags",
             metavar="T",
             multiple=True,
-            callback=check_tags,
+            callback=tags_of_option,
             help="Only with this tag; several: with all of them.",
         ),
     ]

@@ -25,7 +25,7 @@ def read_password(settings: Settings) -> str:
         SnapError: the file or the program does not give one.
     """
     source = _only_source(settings)
-    return _ask("password for the repository: ") if source is None else _read(source)
+    return _ask("password for the repository: ") if source is None else read_secret(source)
 
 
 def choose_password(settings: Settings) -> str:
@@ -35,7 +35,9 @@ def choose_password(settings: Settings) -> str:
         UsageError, SnapError: as `read_password`; or the two differ.
     """
     source = _only_source(settings)
-    return _ask_twice("password for the new repository: ") if source is None else _read(source)
+    return (
+        _ask_twice("password for the new repository: ") if source is None else read_secret(source)
+    )
 
 
 def choose_new_password(file: str | None) -> str:
@@ -45,7 +47,7 @@ def choose_new_password(file: str | None) -> str:
         UsageError, SnapError: as `choose_password`.
     """
     if file is not None:
-        return _read(PasswordSource(PasswordKind.FILE, file, "--new-password-file"))
+        return read_secret(PasswordSource(PasswordKind.FILE, file, "--new-password-file"))
     return _ask_twice("new password: ", hint="give it with --new-password-file")
 
 
@@ -58,7 +60,12 @@ def _only_source(settings: Settings) -> PasswordSource | None:
     return sources[0] if sources else None
 
 
-def _read(source: PasswordSource) -> str:
+def read_secret(source: PasswordSource) -> str:
+    """Return the password that one place gives.
+
+    Raises:
+        UsageError, SnapError: it gives none.
+    """
     if source.kind is PasswordKind.FILE:
         password = _read_file(source)
     elif source.kind is PasswordKind.COMMAND:

@@ -1,16 +1,19 @@
 """What the environment and the global options say, as one value.
 
 The only module that reads the environment. Order: option after the command, option before it,
-environment, default.
+environment, ``snap.toml`` (`snap.cli.configuration`), default.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from snap.errors import UsageError
+
+if TYPE_CHECKING:
+    from .config_file import Configuration
 
 
 class PasswordKind(StrEnum):
@@ -52,6 +55,10 @@ class Settings:
         cache: Whether the local cache is kept; without, it lives in a temporary folder.
         cache_folder: Given by option or environment.
         default_cache_folder: Used otherwise, None where no home folder is known.
+        configuration_file: Of ``--config`` or the environment; it has to be there.
+        configuration_places: Where it is looked for otherwise, the first that is there counts.
+        configuration: What it says, once it was read.
+        origins: What gave a field its value, by the field's name.
     """
 
     repository: str | None = None
@@ -64,6 +71,14 @@ class Settings:
     default_cache_folder: Path | None = None
     state_folder: Path | None = None
     server_variables: tuple[tuple[str, str], ...] = ()
+    configuration_file: str | None = None
+    configuration_places: tuple[Path, ...] = ()
+    configuration: "Configuration | None" = None
+    origins: tuple[tuple[str, str], ...] = ()
+
+    def origin(self, name: str) -> str:
+        """Return what gave the field of this name, for people; empty for a default."""
+        return dict(self.origins).get(name, "")
 
     @property
     def state_dir(self) -> Path:
@@ -107,11 +122,33 @@ def settings_from_environment(environment: Mapping[str, str]) -> Settings:
         passwords=passwords,
         cache_folder=Path(cache_folder) if cache_folder else None,
         default_cache_folder=_default_cache_folder(environment),
+        configuration_file=environment.get("SNAP_CONFIG") or None,
+        configuration_places=_configuration_places(environment),
+        origins=tuple(
+            (field, name)
+            for field, name in (
+                ("repository", "SNAP_REPOSITORY"),
+                ("cache_folder", "SNAP_CACHE_DIR"),
+                ("configuration_file", "SNAP_CONFIG"),
+            )
+            if environment.get(name)
+        ),
         state_folder=_state_folder(environment),
         server_variables=tuple(
             (name, environment[name]) for name in _SERVER_VARIABLES if environment.get(name)
         ),
     )
+
+
+def _configuration_places(environment: Mapping[str, str]) -> tuple[Path, ...]:
+    """Return the user's place and the system's.
+
+    Not the working folder: what it has there may be somebody else's, and names programs to run.
+    """
+    base, home = environment.get("XDG_CONFIG_HOME", ""), environment.get("HOME", "")
+    own = Path(base) if base.startswith("/") else Path(home) / ".config" if home else None
+    folders = [own, Path("/etc")] if own is not None else [Path("/etc")]
+    return tuple(folder / "snap" / "snap.toml" for folder in folders)
 
 
 def _state_folder(environment: Mapping[str, str]) -> Path | None:
@@ -151,10 +188,16 @@ def apply_options(settings: Settings, options: Mapping[str, Any]) -> Settings:
         raise UsageError("--password-file and --password-command exclude each other")
     if passwords:
         changes["passwords"] = passwords
+    origins = dict(settings.origins)
     if options.get("repo") is not None:
-        changes["repository"] = options["repo"]
+        changes["repository"], origins["repository"] = options["repo"], "--repo"
     if options.get("cache_dir") is not None:
         changes["cache_folder"] = Path(options["cache_dir"])
+        origins["cache_folder"] = "--cache-dir"
+    if options.get("config") is not None:
+        changes["configuration_file"] = options["config"]
+        origins["configuration_file"] = "--config"
+    changes["origins"] = tuple(origins.items())
     if options.get("verbose"):
         changes["verbosity"] = options["verbose"]
     for option, field in (("json", "json"), ("quiet", "quiet")):

@@ -5,7 +5,7 @@ import click
 from snap.errors import UsageError
 from snap.repo.catalog import retag
 
-from .options import SnapCommand, check_tags
+from .options import SnapCommand, tags_of_option
 from .output import print_json, print_line
 from .session import find_snapshot, open_session
 from .settings import Settings
@@ -15,14 +15,14 @@ def _check_set(
     ctx: click.Context, parameter: click.Parameter, tags: tuple[str, ...]
 ) -> tuple[str, ...]:
     """Let a single empty tag through: it means none at all."""
-    return tags if tags == ("",) else check_tags(ctx, parameter, tags)
+    return tags if tags == ("",) else tags_of_option(ctx, parameter, tags)
 
 
 @click.command(cls=SnapCommand)
 @click.argument("snapshot", metavar="SNAP")
-@click.option("--add", metavar="T", multiple=True, callback=check_tags, help="Add; repeatable.")
+@click.option("--add", metavar="T", multiple=True, callback=tags_of_option, help="Add; repeatable.")
 @click.option(
-    "--remove", metavar="T", multiple=True, callback=check_tags, help="Remove; repeatable."
+    "--remove", metavar="T", multiple=True, callback=tags_of_option, help="Remove; repeatable."
 )
 @click.option(
     "--set",

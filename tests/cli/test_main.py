@@ -119,7 +119,7 @@ def test_a_mistyped_option_gets_a_suggestion(snap: Snap) -> None:
         (["snapshots", "--latest", "x"], "'x' is not a valid integer"),
         (["stats", "more"], "got unexpected extra argument (more)"),
         (["backup", "--in-place"], "no such option: --in-place"),
-        (["--config", "x", "stats"], "no such option: --config"),
+        (["--confgi", "x"], "no such option: --confgi"),
     ],
 )
 def test_a_wrong_call_is_said_in_our_style(snap: Snap, arguments: list[str], message: str) -> None:

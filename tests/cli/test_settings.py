@@ -5,10 +5,20 @@ import pytest
 from snap.cli.settings import PasswordKind, Settings, apply_options, settings_from_environment
 from snap.errors import UsageError
 
+NOTHING_SAID = Settings(configuration_places=(Path("/etc/snap/snap.toml"),))
+
 
 def test_an_empty_environment_says_nothing() -> None:
     settings = settings_from_environment({})
-    assert settings == Settings()
+    assert settings == NOTHING_SAID
+
+
+def test_the_configuration_is_the_users_or_the_systems_never_the_working_folders() -> None:
+    own = settings_from_environment({"HOME": "/home/me"}).configuration_places
+    assert own == (Path("/home/me/.config/snap/snap.toml"), Path("/etc/snap/snap.toml"))
+    moved = settings_from_environment({"HOME": "/home/me", "XDG_CONFIG_HOME": "/c"})
+    assert moved.configuration_places[0] == Path("/c/snap/snap.toml")
+    assert settings_from_environment({"SNAP_CONFIG": "x"}).configuration_file == "x"
 
 
 def test_the_environment_is_read() -> None:
@@ -23,7 +33,7 @@ def test_the_environment_is_read() -> None:
 
 def test_an_empty_variable_counts_as_not_set_but_for_the_password() -> None:
     names = ("SNAP_REPOSITORY", "SNAP_PASSWORD_FILE", "SNAP_PASSWORD_COMMAND", "SNAP_CACHE_DIR")
-    assert settings_from_environment(dict.fromkeys(names, "")) == Settings()
+    assert settings_from_environment(dict.fromkeys(names, "")) == NOTHING_SAID
     assert settings_from_environment({"SNAP_PASSWORD": ""}).passwords[0].text == ""
 
 
