@@ -6,13 +6,15 @@ import sys
 from pathlib import Path
 
 from benchmark import Bench
+from chroma import measure_chroma
 from daily import SIXTY_SEED, measure_daily, measure_sixty
+from graph import measure_neo4j
 from parts import measure_small, measure_starts, measure_unchanged, measure_whole
 from record import Record
 from scratch import scratch_folder
 from tools import ROOT, Borg, Restic, Snap, Tool, snap_program
 
-PARTS = ("starts", "whole", "unchanged", "days", "cold", "small", "sixty")
+PARTS = ("starts", "whole", "unchanged", "days", "cold", "small", "sixty", "chroma", "neo4j")
 _WITH_STATES = {"days", "cold", "sixty"}
 _MEASURED_VERSIONS = {"restic": "0.19.1", "borg": "1.4.5"}
 """What the budgets are about."""
@@ -30,8 +32,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--states", type=Path, default=ROOT.parent / "shared/bench/make_states.py")
     parser.add_argument("--days", type=int, default=8, help="of days and cold")
     parser.add_argument("--sixty-days", type=int, default=60, help="of sixty")
+    parser.add_argument("--chroma-days", type=int, default=10, help="of chroma and neo4j")
     parser.add_argument("--rows", type=int, default=300_000, help="of the daily states")
     parser.add_argument("--vectors", type=int, default=40_000, help="of the daily states")
+    parser.add_argument("--nodes", type=int, default=50_000, help="of neo4j")
     parser.add_argument("--scratch", type=Path, default=Path("/dev/shm"))
     parser.add_argument("--out", type=Path, default=ROOT / "bench/out/results.json")
     parser.add_argument(
@@ -65,6 +69,13 @@ def run(bench: Bench, a: argparse.Namespace, parts: list[str]) -> None:
         bench.record.save()
     if "small" in parts:
         measure_small(bench, a.files)
+        bench.record.save()
+    if "chroma" in parts:
+        measure_chroma(bench, {"days": a.chroma_days, "vectors": a.vectors})
+        bench.record.save()
+    if "neo4j" in parts:
+        sizes = {"days": a.chroma_days, "nodes": a.nodes, "relationships": 3 * a.nodes}
+        measure_neo4j(bench, sizes)
         bench.record.save()
     if "sixty" in parts:
         sixty = {"days": a.sixty_days, **sizes, "seed": SIXTY_SEED}

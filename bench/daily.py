@@ -113,13 +113,14 @@ class Daily:
         # The first day is a first backup; what follows is what every night costs.
         later = {tool: runs[1:] for tool, runs in course.runs.items()}
         if len(days) > 1:
-            _note_later(self.bench, label, later)
+            note_later(self.bench, label, later)
         seconds = {tool: measured.seconds for tool, measured in course.restores.items()}
         if "snap" in seconds:
             self.bench.note(f"{label}: restore of the last day, time", "s", seconds)
 
 
-def _note_later(bench: Bench, label: str, later: Runs) -> None:
+def note_later(bench: Bench, label: str, later: Runs) -> None:
+    """Note time and memory of all days but the first."""
     seconds = {tool: sum(m.seconds for m in runs) for tool, runs in later.items()}
     peaks = {tool: max(m.peak_mib for m in runs) for tool, runs in later.items()}
     bench.note(f"{label}: all later days, time", "s", seconds)
@@ -156,7 +157,7 @@ def measure_sixty(bench: Bench, program: Path, sizes: dict[str, int]) -> None:
             runs.append(snap.backup(folder))
             added = {"snap": (snap.stored_bytes() - before) / MIB}
             bench.note(f"all files: stored on day {day}", "MiB", added)
-    _note_later(bench, "all files", {"snap": runs[1:]})
+    note_later(bench, "all files", {"snap": runs[1:]})
     bench.note_sizes("all files: repository after all days", [snap])
     kept = needed(snap, keep_last=KEPT_DAYS)
     fresh = bench.tool(Snap, "fresh")

@@ -181,6 +181,14 @@ class SqliteSnap(Snap):
         return self.run("backup", "-q", "--name", "data", f"sqlite:{database}")
 
 
+class ChromaSnap(Snap):
+    """snap with a ChromaDB persist directory as its source, `snap backup chroma:DIR`."""
+
+    def backup(self, folder: Path, *, full: bool = True) -> Measured:
+        """Back up the directory."""
+        return self.run("backup", "-q", "--name", "data", f"chroma:{folder}")
+
+
 class Restic(Tool):
     """restic with its default compression."""
 
