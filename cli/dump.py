@@ -29,7 +29,7 @@ def command(settings: Settings, *, file: str) -> int:
     if not place:
         raise UsageError(f"no file named in {file!r}", "write SNAP:COMPONENT/PATH")
     with open_session(settings) as repository:
-        snapshot = find_snapshot(repository, settings, selector)
+        snapshot = find_snapshot(repository, settings, selector, place)
         name, path = resolve_path(snapshot, place)
         component = require_tree(snapshot, name)
         if is_dump(component) and path in ((), (os.fsencode(dump_name(component)),)):

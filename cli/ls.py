@@ -42,7 +42,7 @@ def command(settings: Settings, *, snapshot: str, long_format: bool) -> int:
     """
     selector, place = split_selector(snapshot)
     with open_session(settings) as repository:
-        chosen = find_snapshot(repository, settings, selector)
+        chosen = find_snapshot(repository, settings, selector, place)
         for component, path, node in _listing(repository, chosen, place, settings):
             if settings.json:
                 print_json({"message_type": "node", **node_record(component, path, node)})

@@ -96,14 +96,14 @@ def command(settings: Settings, /, **arguments: Any) -> int:
     if request.in_place:
         _check_in_place(request, place)
         with open_session(settings) as repository:
-            chosen = find_snapshot(repository, settings, selector)
+            chosen = find_snapshot(repository, settings, selector, place)
             name = resolve_path(chosen, place)[0] if place else None
             return restore_in_place(repository, chosen, name, settings, yes=request.yes)
     if not request.target:
         raise UsageError("nothing says where to restore to", "add --target FOLDER, or --in-place")
     root = Path(request.target)
     with open_session(settings) as repository:
-        chosen = find_snapshot(repository, settings, selector)
+        chosen = find_snapshot(repository, settings, selector, place)
         components, path = _chosen_components(chosen, place)
         if request.dry_run:
             parts = [_plan(repository, chosen, c, path, settings) for c in components]

@@ -10,12 +10,13 @@ from snap.errors import IntegrityError, UsageError
 from snap.repo.catalog import (
     Problem,
     SnapshotNotFound,
+    is_regular,
     readable_snapshots,
     select_snapshot,
 )
 from snap.repo.config import CONFIG_NAME, RepositoryNotFound
 from snap.repo.repository import SNAPSHOT_PREFIX, Repository, open_repository
-from snap.repo.snapshot import QUARANTINED, Snapshot
+from snap.repo.snapshot import FAILED, QUARANTINED, Snapshot
 
 from .memory import collect_rarely, limit_heap
 from .output import print_warning
@@ -103,8 +104,13 @@ def words_of(problem: Problem) -> str:
     return f"{problem.object}: {problem.problem}"
 
 
-def find_snapshot(repository: Repository, settings: Settings, selector: str) -> Snapshot:
+def find_snapshot(
+    repository: Repository, settings: Settings, selector: str, path: str = ""
+) -> Snapshot:
     """Return the snapshot that the user means.
+
+    With a ``path``, ``latest`` means the last one that has its component: on the worst day, the
+    last backup of what is wanted back may well have failed.
 
     Raises:
         IntegrityError: the id is that of a damaged one.
@@ -112,6 +118,17 @@ def find_snapshot(repository: Repository, settings: Settings, selector: str) -> 
     """
     snapshots, problems = readable_snapshots(repository)
     _warn_of(problems, settings)
+    name = path.partition("/")[0]
+    if name and selector.startswith("latest"):
+        regular = [s for s in snapshots if is_regular(s)]
+        usable = [s for s in regular if _has(s, name)]
+        if usable and usable[-1] is not regular[-1] and selector == "latest":
+            print_warning(
+                f"{name} is not in snapshot {regular[-1].short_id}, the last one: "
+                f"{usable[-1].short_id} is the last that has it",
+                as_json=settings.json,
+            )
+        snapshots = [s for s in snapshots if _has(s, name)] or snapshots
     try:
         found = select_snapshot(snapshots, selector, LOCAL_ZONE)
     except SnapshotNotFound:
@@ -122,6 +139,11 @@ def find_snapshot(repository: Repository, settings: Settings, selector: str) -> 
         raise IntegrityError(words_of(damaged[0])) from None
     _mention_newer(snapshots, found, selector, settings)
     return found
+
+
+def _has(snapshot: Snapshot, name: str) -> bool:
+    component = snapshot.component(name)
+    return component is not None and component.status != FAILED
 
 
 def _mention_newer(

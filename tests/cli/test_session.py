@@ -93,3 +93,18 @@ def test_a_damaged_cache_is_said_and_costs_nothing(
 def test_an_unknown_kind_of_place_is_a_usage_error(snap: Snap) -> None:
     result = snap("snapshots", "--repo", "s3://bucket/x")
     assert result.code == 2
+
+
+def test_the_latest_of_a_component_is_the_last_snapshot_that_has_it(
+    initialized: Snap, database: Path, clean: Path
+) -> None:
+    (clean / "notes").write_text("n")
+    initialized.ok("backup", "sqlite:events.db", "notes")
+    database.write_bytes(b"SQLite format 3\0 and nothing of one")
+    assert initialized("backup", "sqlite:events.db", "notes").code == 3
+    assert initialized("restore", "latest", "--target", "all").code == 3
+    result = initialized.ok("restore", "latest:events.db", "--target", "out")
+    assert "the last one: " in result.err
+    assert "is the last that has it" in result.err
+    assert (clean / "out/events.db/events.db").exists()
+    assert "is the last that has it" not in initialized.ok("ls", "latest:notes").err
