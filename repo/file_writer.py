@@ -238,7 +238,7 @@ class FileWriter:
             # What passes by cannot be read again to be stored anew: that is decided beforehand.
             retire(previous, self._reuse)
         if paging is not None:
-            is_sqlite = sqlite_page_bytes(head) != 0
+            is_sqlite = sqlite_page_bytes(head) == paging.page_bytes
             return self._store_pages(window, previous, paging, tally, is_sqlite=is_sqlite)
         return self._store_stream(window, previous, tally)
 
@@ -272,6 +272,8 @@ class FileWriter:
                 tally.bytes = bytes_before
                 reader.seek(0)
                 return None
+        # All of it was read, though not from front to back.
+        reader.seek(reader.size_bytes)
         return PendingRecords(records, columns)
 
     def _store_pages(

@@ -29,11 +29,11 @@ class Hints(NamedTuple):
 def choose_paging(head: bytes, hint: int, parameters: Parameters) -> Paging | None:
     """Return how a file is cut into pages, None for content-defined chunks.
 
-    A database writes pages in place, so they are compared where they are: SQLite says its page
-    size itself, of others a source may know it (``hint``, 0 if not). What is written from front
-    to back moves when something is inserted.
+    A database writes pages in place, so they are compared where they are: what a source knows
+    counts (``hint``, 0 if nothing), else what SQLite says of its own pages. What is written from
+    front to back moves when something is inserted.
     """
-    page_bytes = sqlite_page_bytes(head) or hint
+    page_bytes = hint or sqlite_page_bytes(head)
     return _paging(page_bytes, parameters) if page_bytes else None
 
 

@@ -27,6 +27,9 @@ LOCK_SECONDS = 5.0
 """How long writers may be held up at most; a program that embeds Chroma stands still meanwhile."""
 _PATIENCE_SECONDS = 90.0
 _NORM_BYTES = 4
+_DATABASE_PAGE_BYTES = 512
+"""Its pages are of 4096, but a day changes small parts of many: compared in eighths, a day of
+40,000 records stores a fifth less (spec/DESIGN.md)."""
 _SEGMENT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ORPHANS_NAMED = 20
 
@@ -162,6 +165,7 @@ class _ChromaView:
             size_bytes=found.st_size,
             open=lambda: FileReader(os.fsencode(spooled), found, Inspector()),
             record_widths=tuple(widths),
+            page_bytes=_DATABASE_PAGE_BYTES if where.name == DATABASE else 0,
         )
 
     def finish(self) -> ViewReport:

@@ -20,8 +20,11 @@ def filled(chroma: Chroma, snap: Snap, tmp_path: Path) -> Path:
     """A directory of 2 collections with 1,500 records each, in a snapshot."""
     folder = tmp_path / "app/chroma"
     folder.parent.mkdir()
-    chroma.run("fill", str(folder), "1500", "8", "2")
-    snap.ok("backup", f"chroma:{folder}")
+    # Large enough for the elements to be stored as records.
+    chroma.run("fill", str(folder), "1500", "128", "2")
+    done = snap.run("backup", f"chroma:{folder}")
+    assert done.returncode == 0
+    assert b"warning" not in done.stderr
     return folder
 
 

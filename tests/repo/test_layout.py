@@ -40,6 +40,8 @@ def test_sqlite_writes_1_for_65536_and_nothing_impossible_is_believed() -> None:
 
 def test_a_source_may_know_the_page_size() -> None:
     assert paging(TEXT, hint=8192) == Paging(8192, 1 << 20)
+    # Also where a part of a page changes for itself.
+    assert paging(database(4096), hint=512) == Paging(512, 1 << 20)
 
 
 def test_all_else_is_cut_by_content() -> None:
