@@ -1,0 +1,119 @@
+"""The time in which a server is stopped: noted before, ended whatever happens."""
+
+import socket
+import threading
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from snap.errors import SnapError, SourceError
+from snap.repo.clock import SECOND_NS, Clock
+
+from .neo4j_bolt import Neo4jBolt
+from .neo4j_downtime import note_started, note_stop, stopped_servers
+from .neo4j_server import Neo4jOptions, Neo4jServer
+
+_ONLINE_SECONDS = 300.0
+_PORT_SECONDS = 0.2
+
+
+class Outage:
+    """The time in which the server is stopped; begun and ended at most once."""
+
+    def __init__(
+        self,
+        server: Neo4jServer,
+        options: Neo4jOptions,
+        folder: Path,
+        clock: Clock,
+    ) -> None:
+        self._server = server
+        self._options = options
+        self._kind = options.kind
+        self._folder = folder
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._started_by = ""
+        self._is_on = False
+        self._thread: threading.Thread | None = None
+        self._error: SnapError | None = None
+        self.point_ns = 0
+        self.downtime_ns = 0
+
+    def mend_last(self) -> None:
+        """Start a server that an earlier run left stopped because it was killed."""
+        for note in stopped_servers(self._folder):
+            if (note.kind, note.place) == (self._kind, self._server.place):
+                if not self._server.is_running():
+                    self._server.start(note.started_by)
+                    self._wait_online()
+                note_started(self._folder, kind=self._kind, place=self._server.place)
+
+    def begin(self) -> None:
+        """Stop the server, if it runs."""
+        if self._is_on or self.point_ns:
+            return
+        begun_ns = self._clock()
+        if self._server.is_running():
+            self._started_by = self._server.started_by()
+            note_stop(
+                self._folder,
+                kind=self._kind,
+                place=self._server.place,
+                started_by=self._started_by,
+                clock=self._clock,
+            )
+            self._is_on = True
+            self._begun_ns = begun_ns
+            self._server.stop(self._options.stop_seconds)
+        self.point_ns = self._clock()
+
+    def end_soon(self) -> None:
+        """Start the server in a thread of its own."""
+        with self._lock:
+            if self._is_on and self._thread is None:
+                self._thread = threading.Thread(target=self._start, name="snap-neo4j-start")
+                self._thread.start()
+
+    def end(self) -> None:
+        """Start the server, unless that was done, and wait until it answers.
+
+        Raises:
+            SourceError: it does not start.
+        """
+        self.end_soon()
+        if self._thread is not None:
+            self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _start(self) -> None:
+        try:
+            if not self._server.is_running():
+                self._server.start(self._started_by)
+            self._wait_online()
+            self._is_on = False
+            self.downtime_ns = self._clock() - self._begun_ns
+            note_started(self._folder, kind=self._kind, place=self._server.place)
+        except SnapError as error:
+            self._error = error
+
+    def _wait_online(self) -> None:
+        options = self._options
+        if options.auth is not None or options.is_open:
+            with Neo4jBolt(options.url, options.auth, clock=self._clock) as bolt:
+                bolt.wait_online(options.database, _ONLINE_SECONDS)
+            return
+        address = urlsplit(options.url)
+        limit_ns = self._clock() + int(_ONLINE_SECONDS * SECOND_NS)
+        while self._clock() < limit_ns:
+            try:
+                place = (address.hostname or "127.0.0.1", address.port or 7687)
+                socket.create_connection(place, timeout=5).close()
+            except OSError:
+                threading.Event().wait(_PORT_SECONDS)
+            else:
+                return
+        raise SourceError(
+            f"{self._server.place}: the server was started and does not listen at {options.url}",
+            "look into its neo4j.log",
+        )
