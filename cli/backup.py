@@ -20,12 +20,12 @@ from snap.repo.snapshot import FAILED, SUCCESS, Component, Snapshot
 from snap.repo.source import Source
 from snap.repo.tree import is_plain_name
 from snap.sources.command import CommandSource, StdinSource
-from snap.sources.neo4j_access import Neo4jAccess
 from snap.sources.neo4j_place import DOCKER, NATIVE
 from snap.sources.place import OpenedPlace, Surroundings, open_place, parse_place
 
 from .errors import INCOMPLETE, OK
 from .init import username
+from .neo4j_access import neo4j_access
 from .options import SnapCommand, check_tags
 from .output import counted, print_json, print_line, print_table, shown_duration, shown_size
 from .progress import open_reporter
@@ -170,17 +170,11 @@ def _places(
         raise UsageError(
             "--dry-run of a Neo4j would stop its server", "leave it out, or back it up for real"
         )
-    said = dict(settings.server_variables)
     around = Surroundings(
         spool_dir=settings.spool_dir,
         state_dir=settings.state_dir,
-        neo4j=Neo4jAccess(
-            user=said.get("NEO4J_USERNAME", ""),
-            password=said.get("NEO4J_PASSWORD", ""),
-            url=said.get("NEO4J_URI", ""),
-            docker_url=said.get("DOCKER_HOST", ""),
-            database=request.database or "",
-            skip_unchanged=request.skip_unchanged,
+        neo4j=neo4j_access(
+            settings, database=request.database or "", skip_unchanged=request.skip_unchanged
         ),
         previous=lambda name: last[name].statistics if name in last else None,
         clock=system_clock,

@@ -6,7 +6,7 @@ note on disk tells of it should this process be killed (`neo4j_downtime`).
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,8 +26,9 @@ from snap.repo.source import (
 )
 
 from .neo4j_bolt import Neo4jBolt
+from .neo4j_exchange import StageableServer
 from .neo4j_outage import Outage
-from .neo4j_server import SYSTEM, ConfiguredServer, Neo4jOptions, UncleanShutdown
+from .neo4j_server import SYSTEM, Neo4jOptions, UncleanShutdown
 from .neo4j_view import DumpView, MemoryReader
 
 
@@ -40,7 +41,7 @@ class Neo4jService:
 
     def __init__(
         self,
-        server: ConfiguredServer,
+        server: StageableServer,
         options: Neo4jOptions,
         *,
         state_folder: Path,
@@ -80,6 +81,14 @@ class Neo4jService:
         finally:
             if self._ends_outage:
                 self._outage.end()
+
+    def mend(self) -> str:
+        """Finish what a killed run left of this server; return what was done, for people.
+
+        Raises:
+            SnapError: it cannot be finished.
+        """
+        return self._outage.mend_last()
 
     def look(self) -> None:
         """Find out, before anything is stopped, whether and what there is to dump."""

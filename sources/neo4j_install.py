@@ -22,6 +22,7 @@ from snap.repo.clock import SECOND_NS, Clock, system_clock
 from .holders import describe_process
 from .neo4j_admin import Account, AdminProgram, Ended, OutputStream
 from .neo4j_conf import Neo4jConf
+from .neo4j_install_stage import InstallStage
 from .neo4j_server import (
     ByteStream,
     DatabaseInUse,
@@ -73,7 +74,7 @@ class Neo4jInstall:
         self._clock = clock
         self._sleep = sleep
         folder = programs if programs is not None else self.home / "bin"
-        account = _account(self.conf.data_folders()[0])
+        self._account = account = _account(self.conf.data_folders()[0])
         settings = {"NEO4J_HOME": str(self.home), "NEO4J_CONF": str(self.conf_folder)}
         self._admin = AdminProgram(folder / "neo4j-admin", settings=settings, account=account)
         self._server = AdminProgram(folder / "neo4j", settings=settings, account=account)
@@ -181,6 +182,10 @@ class Neo4jInstall:
         if ended.code:
             raise explain_admin("load", database, ended.code, said)
         return warnings_of(said)
+
+    def stage(self, token: str) -> InstallStage:
+        """Return a place beside the data where another state of it can be made."""
+        return InstallStage(self.conf, self._admin, self._account, token)
 
     def _arguments(self, command: str, *others: str) -> list[str]:
         expand = ["--expand-commands"] if self.conf.has_commands else []

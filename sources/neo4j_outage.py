@@ -10,7 +10,14 @@ from snap.repo.clock import SECOND_NS, Clock
 
 from .neo4j_bolt import Neo4jBolt
 from .neo4j_downtime import note_started, note_stop, stopped_servers
-from .neo4j_server import Neo4jOptions, Neo4jServer
+from .neo4j_exchange import (
+    BACK,
+    StageableServer,
+    end_exchange,
+    find_exchange,
+    put_back,
+)
+from .neo4j_server import Neo4jOptions
 
 _ONLINE_SECONDS = 300.0
 _PORT_SECONDS = 0.2
@@ -21,7 +28,7 @@ class Outage:
 
     def __init__(
         self,
-        server: Neo4jServer,
+        server: StageableServer,
         options: Neo4jOptions,
         folder: Path,
         clock: Clock,
@@ -39,14 +46,67 @@ class Outage:
         self.point_ns = 0
         self.downtime_ns = 0
 
-    def mend_last(self) -> None:
-        """Start a server that an earlier run left stopped because it was killed."""
+    def mend_last(self) -> str:
+        """Finish what an earlier run left because it was killed: an exchange, a stopped server.
+
+        Returns what was done, for people; nothing where nothing was left.
+
+        Raises:
+            SnapError: it cannot be finished, or another process is at it.
+        """
+        done = self._finish_exchange()
         for note in stopped_servers(self._folder):
             if (note.kind, note.place) == (self._kind, self._server.place):
+                age_ns = self._clock() - note.since_ns
+                if age_ns < self._options.stop_seconds * SECOND_NS:
+                    # What the killed run began goes on without it: this stop ends when that does.
+                    self._server.stop(self._options.stop_seconds)
                 if not self._server.is_running():
                     self._server.start(note.started_by)
-                    self._wait_online()
+                    self.wait_online()
+                    done = done or f"{self._server.place} was left stopped and is started"
                 note_started(self._folder, kind=self._kind, place=self._server.place)
+        return done
+
+    def _finish_exchange(self) -> str:
+        place = self._server.place
+        left = find_exchange(self._folder, kind=self._kind, place=place)
+        if left is None:
+            return ""
+        if not left.is_left():
+            raise SourceError(
+                f"{place}: another snap (process {left.pid}) is restoring into it",
+                "wait until it has ended",
+            )
+        stage = self._server.stage(left.token)
+        kept, was_running = "", False
+        if left.direction == BACK:
+            # Started by hand meanwhile, it has what is only half of anything.
+            was_running = self._server.is_running()
+            if was_running:
+                self.begin()
+            if put_back(stage, left):
+                kept = stage.keep()
+        if not kept:
+            stage.remove()
+        end_exchange(self._folder, left)
+        if left.direction == BACK:
+            if was_running:
+                self.end()
+            said = f"{place}: an interrupted restore was undone, its databases are as before it"
+            return said + (f"; what was there meanwhile is in {kept}" if kept else "")
+        return f"{place}: an interrupted restore is finished, its databases are the restored ones"
+
+    @property
+    def started_by(self) -> str:
+        """Return how the server had been started that was stopped."""
+        return self._started_by
+
+    def abandon(self) -> None:
+        """Leave the server as it is: who calls this sees to it from now on."""
+        if self._thread is not None:
+            self._thread.join()
+        self._is_on = False
 
     def begin(self) -> None:
         """Stop the server, if it runs."""
@@ -90,14 +150,19 @@ class Outage:
         try:
             if not self._server.is_running():
                 self._server.start(self._started_by)
-            self._wait_online()
+            self.wait_online()
             self._is_on = False
             self.downtime_ns = self._clock() - self._begun_ns
             note_started(self._folder, kind=self._kind, place=self._server.place)
         except SnapError as error:
             self._error = error
 
-    def _wait_online(self) -> None:
+    def wait_online(self) -> None:
+        """Wait until the server answers.
+
+        Raises:
+            SourceError: it does not.
+        """
         options = self._options
         if options.auth is not None or options.is_open:
             with Neo4jBolt(options.url, options.auth, clock=self._clock) as bolt:
