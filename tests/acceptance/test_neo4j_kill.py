@@ -4,7 +4,9 @@ import json
 import random
 import signal
 import subprocess
+import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -71,45 +73,59 @@ def make_old(server: RealNeo4j) -> None:
 OLD, NEW = [{"l": ["Old"], "n": 200}], [{"l": ["New"], "n": 300}]
 
 
-@pytest.mark.parametrize(
-    ("step", "number", "expected"),
-    [
-        ("begin_exchange:before", 1, OLD),
-        ("begin_exchange:after", 1, OLD),
-        # Store and transaction logs, of two databases.
-        ("rename", 1, OLD),
-        ("rename", 2, OLD),
-        ("rename", 3, OLD),
-        ("rename", 4, OLD),
-        ("turn:after", 1, NEW),
-        ("compare_counts:before", 1, NEW),
-        ("end_exchange:before", 1, NEW),
-    ],
-)
-def test_killed_at_a_step_the_rest_is_done_by_the_next_run(
-    snap: Snap, replaced: RealNeo4j, tmp_path: Path, step: str, number: int, expected: object
+STEPS = [
+    ("begin_exchange:before", 1, OLD),
+    ("begin_exchange:after", 1, OLD),
+    # Store and transaction logs, of two databases.
+    ("rename", 1, OLD),
+    ("rename", 2, OLD),
+    ("rename", 3, OLD),
+    ("rename", 4, OLD),
+    ("turn:after", 1, NEW),
+    ("compare_counts:before", 1, NEW),
+    ("end_exchange:before", 1, NEW),
+]
+
+
+def survive_steps(
+    snap: Snap, server: RealNeo4j, folder: Path, steps: Sequence[tuple[str, int, object]]
 ) -> None:
-    (tmp_path / "killed.py").write_text(_STEPS)
-    command = ["restore", "latest", "--in-place", "--yes"]
-    done = subprocess.run(
-        ["python", str(tmp_path / "killed.py"), step, str(number), *command],
-        env=snap.environment(),
-        capture_output=True,
-        check=False,
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    told = snap.run("status", "--json")
-    assert told.returncode == 4
-    status = json.loads(told.stdout)
-    assert bool(status["interrupted_restores"]) is (step != "begin_exchange:before")
-    snap.ok("status", "--mend")
-    assert count(replaced) == expected
-    assert list((tmp_path / "snap").iterdir()) == []
-    if step != "begin_exchange:before":
-        assert list(replaced.data.glob(".snap-*")) == []
+    (folder / "killed.py").write_text(_STEPS)
+    for step, number, expected in steps:
+        make_old(server)
+        command = ["restore", "latest", "--in-place", "--yes"]
+        done = subprocess.run(
+            [sys.executable, str(folder / "killed.py"), step, str(number), *command],
+            env=snap.environment(),
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == -signal.SIGKILL, (step, done.stderr)
+        told = snap.run("status", "--json")
+        status = json.loads(told.stdout)
+        is_begun = step != "begin_exchange:before"
+        assert (told.returncode, bool(status["interrupted_restores"])) == (4, is_begun), step
+        snap.ok("status", "--mend")
+        assert count(server) == expected, step
+        assert list((folder / "snap").iterdir()) == [], step
+        assert bool(list(server.data.glob(".snap-*"))) is not is_begun, step
     snap.ok("restore", "latest", "--in-place", "--yes")
-    assert count(replaced) == NEW
-    assert list(replaced.data.glob(".snap-*")) == []
+    assert count(server) == NEW
+    assert list(server.data.glob(".snap-*")) == []
+
+
+@pytest.mark.slow
+def test_killed_at_a_step_the_rest_is_done_by_the_next_run(
+    snap: Snap, replaced: RealNeo4j, tmp_path: Path
+) -> None:
+    survive_steps(snap, replaced, tmp_path, [("rename", 3, OLD), ("turn:after", 1, NEW)])
+
+
+@pytest.mark.slow
+def test_killed_at_any_step_the_rest_is_done_by_the_next_run(
+    snap: Snap, replaced: RealNeo4j, tmp_path: Path
+) -> None:
+    survive_steps(snap, replaced, tmp_path, STEPS)
 
 
 def survive_kills(snap: Snap, server: RealNeo4j, state: Path, kills: int) -> None:
@@ -146,6 +162,7 @@ def survive_kills(snap: Snap, server: RealNeo4j, state: Path, kills: int) -> Non
     snap.ok("check", "--read-data")
 
 
+@pytest.mark.slow
 def test_kills_during_a_restore_leave_the_old_or_the_new(
     snap: Snap, replaced: RealNeo4j, tmp_path: Path
 ) -> None:
