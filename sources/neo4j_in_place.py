@@ -156,11 +156,11 @@ class Neo4jPlace:
             with self._bolt() as bolt:
                 bolt.version()
         except SourceError as error:
-            raise SourceError(
-                f"{error}; nothing was changed",
-                error.hint + "; if the password was another one when the snapshot was made, stop "
-                "the server before you restore with that one",
-            ) from error
+            hint = error.hint
+            if "password" in str(error):
+                hint = "set the password that the server has now; if it had another one when the "
+                hint += "snapshot was made, stop the server and restore with that one"
+            raise SourceError(f"{error}; nothing was changed", hint) from error
 
     def _prepare(self) -> None:
         """Load and check all databases beside the data."""
@@ -321,7 +321,8 @@ class Neo4jPlace:
         """
         reason = str(error) or "interrupted"
         try:
-            exchange = turn(self._folder, exchange, BACK)
+            if exchange.direction != BACK:
+                exchange = turn(self._folder, exchange, BACK)
             if self._was_running:
                 note_stop(
                     self._folder,

@@ -49,6 +49,9 @@ _FLOCK = "hhqqi4x"
 """struct flock of 64-bit Linux: type, whence, start, length, process."""
 _DEBIAN_HOME = Path("/var/lib/neo4j")
 _DEBIAN_CONF = Path("/etc/neo4j")
+_DEBIAN_UNIT = "neo4j.service"
+_SYSTEMD = Path("/run/systemd/system")
+"""There while systemd runs the machine."""
 
 
 class Neo4jInstall:
@@ -198,8 +201,10 @@ class Neo4jInstall:
         return self._process() is not None
 
     def started_by(self) -> str:
-        """Return the systemd unit that the server runs as, else nothing."""
+        """Return the systemd unit that the server runs as, or would of a package; else nothing."""
         pid = self._process()
+        if pid is None and self.home == _DEBIAN_HOME and _SYSTEMD.is_dir():
+            return _DEBIAN_UNIT
         return _unit_of(pid) if pid else ""
 
     def stop(self, timeout_seconds: float = _STOP_SECONDS) -> None:

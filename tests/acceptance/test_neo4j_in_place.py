@@ -135,8 +135,9 @@ def test_a_server_in_a_container_gets_its_databases_back(
         container.wait_online()
         assert container.run("MATCH (n) RETURN labels(n) AS l") == [{"l": ["Later"]}]
         code, said = container.container.exec_run(["ls", "-an", "/data", "/data/databases"])
-        listed = bytes(said).decode()
         assert code == 0
+        assert isinstance(said, bytes)
+        listed = said.decode()
         assert ".snap-" not in listed
         owners = {line.split()[2] for line in listed.splitlines() if line.startswith("d")}
         assert owners <= {"7474", "0"}
