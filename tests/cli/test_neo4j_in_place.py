@@ -2,9 +2,15 @@
 
 from pathlib import Path
 
+import neo4j
+
 from snap.cli.neo4j_in_place import neo4j_parts
 from snap.repo.ids import BlobId
 from snap.repo.snapshot import SUCCESS, Component, Snapshot
+from snap.sources.neo4j_in_place import Neo4jPlace
+from snap.sources.neo4j_install import Neo4jInstall
+from snap.sources.neo4j_server import Neo4jOptions
+from tests.servers.neo4j import RealNeo4j
 
 TREE = (BlobId(bytes(32)),)
 
@@ -54,3 +60,21 @@ def test_paths_with_slashes_are_a_servers(tmp_path: Path) -> None:
         snapshot(component("g", f"{tmp_path}/shop.db", database="shop.db")), "g"
     )
     assert server.place == str(tmp_path)
+
+
+def test_the_question_names_the_server_its_clients_and_its_stop(
+    running_neo4j: RealNeo4j, tmp_path: Path
+) -> None:
+    options = Neo4jOptions("neo4j", "graph", "neo4j", running_neo4j.url, running_neo4j.auth)
+    place = Neo4jPlace(Neo4jInstall(running_neo4j.home), options, [], state_folder=tmp_path)
+    [server], _ = neo4j_parts(
+        snapshot(component("graph", f"{running_neo4j.home}/neo4j", database="neo4j")), None
+    )
+    with neo4j.GraphDatabase.driver(running_neo4j.url, auth=running_neo4j.auth) as driver:
+        driver.verify_connectivity()
+        lines = server.lines(place)
+    assert lines[0].startswith("graph: the database neo4j (0 B) of neo4j:")
+    assert "will be stopped meanwhile" in lines[1]
+    assert "neo4j-python" in lines[2]
+    running_neo4j.stop()
+    assert len(server.lines(place)) == 1
