@@ -3,15 +3,13 @@
 import os
 import socket
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from snap.errors import SnapError, SourceError, TargetError, UsageError
-from snap.repo.backup import BackupOptions, run_backup
 from snap.repo.catalog import BEFORE_RESTORE_TAG
 from snap.repo.repository import Repository
 from snap.repo.restore import run_restore
@@ -22,36 +20,20 @@ from snap.sources.folder import FolderTarget
 from snap.sources.in_place import LivePlace, replace_in_place
 from snap.sources.sqlite_in_place import SqlitePlace
 
-from .errors import DAMAGED, INCOMPLETE, OK, print_error, words_of_os_error, worst
+from .errors import DAMAGED, INCOMPLETE, OK, worst
 from .errors import FAILED as EXIT_FAILED
-from .init import username
+from .in_place_outcome import Outcome, keep_what_is_there
+from .neo4j_in_place import Neo4jRestore, Neo4jServerParts, describe, neo4j_parts
 from .output import print_json, print_line, print_warning, raw_name_fields, shown_size
 from .progress import open_reporter
 from .settings import Settings
 from .times import local_time
 
-_LOAD = "restore it with --target, stop the server, and load it: neo4j-admin database load"
 _HINTS = {
-    "neo4j": _LOAD,
-    "neo4j-docker": _LOAD,
     "files": "restore it with --target FOLDER --overwrite",
     "command": "restore it with --target, or pipe it: snap dump SNAP:COMPONENT/FILE | PROGRAM",
     "stdin": "restore it with --target, or pipe it: snap dump SNAP:COMPONENT/FILE | PROGRAM",
 }
-
-
-@dataclass(slots=True)
-class _Outcome:
-    component: Component
-    proofs: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    safety: Snapshot | None = None
-    error: str = ""
-    exit_code: int = OK
-
-    @property
-    def status(self) -> str:
-        return "failed" if self.error else "success"
 
 
 def restore_in_place(
@@ -69,15 +51,18 @@ def restore_in_place(
     Raises:
         UsageError: what is named has no place to go back to, or nobody can be asked.
     """
-    parts, left_out = _parts(snapshot, name)
+    servers, notes = neo4j_parts(snapshot, name)
+    parts, left_out = _parts(snapshot, name, servers, notes)
     repository.require_full("restore")
-    if not yes and not _agreed(snapshot, parts, settings):
+    restores = [Neo4jRestore(repository, snapshot, server, settings) for server in servers]
+    if not yes and not _agreed(snapshot, parts, restores, settings):
         print_line("nothing was changed")
         return EXIT_FAILED
-    for message in left_out:
+    for message in (*notes.values(), *left_out):
         print_warning(message, as_json=settings.json)
     run = _Run(repository, snapshot, settings)
     outcomes = [run.restore(component, place) for component, place in parts]
+    outcomes += [outcome for restore in restores for outcome in restore.run()]
     _print_result(snapshot, outcomes, settings)
     return worst([*(o.exit_code for o in outcomes), INCOMPLETE if left_out else OK])
 
@@ -85,17 +70,26 @@ def restore_in_place(
 _Parts = list[tuple[Component, LivePlace]]
 
 
-def _parts(snapshot: Snapshot, name: str | None) -> tuple[_Parts, list[str]]:
-    """Return the components with their places, and why others have none."""
+def _parts(
+    snapshot: Snapshot,
+    name: str | None,
+    servers: Sequence[Neo4jServerParts],
+    notes: Collection[str],
+) -> tuple[_Parts, list[str]]:
+    """Return the components with their places, and why others have none.
+
+    Those of ``servers`` are left out, and those that ``notes`` name.
+    """
     parts: _Parts = []
     problems: list[UsageError] = []
+    seen = {component.name for server in servers for component in server.components} | set(notes)
     for component in snapshot.components:
-        if name in (None, component.name):
+        if name in (None, component.name) and component.name not in seen:
             try:
                 parts.append((component, _place_of(component)))
             except UsageError as error:
                 problems.append(error)
-    if not parts:
+    if not parts and not servers:
         raise problems[0]
     return parts, [f"{problem} ({problem.hint})" for problem in problems]
 
@@ -116,7 +110,9 @@ def _place_of(component: Component) -> LivePlace:
     )
 
 
-def _agreed(snapshot: Snapshot, parts: _Parts, settings: Settings) -> bool:
+def _agreed(
+    snapshot: Snapshot, parts: _Parts, restores: Sequence[Neo4jRestore], settings: Settings
+) -> bool:
     """Say what will be replaced, and ask."""
     if settings.json or not sys.stdin.isatty():
         raise UsageError(
@@ -131,6 +127,7 @@ def _agreed(snapshot: Snapshot, parts: _Parts, settings: Settings) -> bool:
             f"{component.name}: {place.path} ({_shown_state(place)}) will be replaced by its state "
             f"of {local_time(component.point_ns)}"
         )
+    describe(restores)
     print_line(f"What is there now is kept in a snapshot tagged {BEFORE_RESTORE_TAG}.")
     return click.confirm("Go on?", default=False)
 
@@ -149,8 +146,8 @@ class _Run:
         self._snapshot = snapshot
         self._settings = settings
 
-    def restore(self, component: Component, place: LivePlace) -> _Outcome:
-        outcome = _Outcome(component)
+    def restore(self, component: Component, place: LivePlace) -> Outcome:
+        outcome = Outcome(component)
         try:
             replaced = replace_in_place(
                 place,
@@ -160,7 +157,7 @@ class _Run:
             outcome.proofs = replaced.proofs
             outcome.warnings += replaced.warnings
         except (SnapError, OSError) as error:
-            self._fail(outcome, error)
+            outcome.fail(error, self._settings)
         if component.status != SUCCESS and not outcome.error:
             outcome.exit_code = INCOMPLETE
             outcome.warnings.append("some of it could not be read when this was backed up")
@@ -168,7 +165,7 @@ class _Run:
             print_warning(f"{component.name}: {warning}", as_json=self._settings.json)
         return outcome
 
-    def _save(self, outcome: _Outcome, place: LivePlace) -> None:
+    def _save(self, outcome: Outcome, place: LivePlace) -> None:
         component = outcome.component
         try:
             sources = place.sources(component.name, self._settings.spool_dir)
@@ -179,14 +176,7 @@ class _Run:
             outcome.safety = self._back_up(place.plain_files(component.name))
 
     def _back_up(self, sources: Sequence[Source]) -> Snapshot:
-        options = BackupOptions(
-            service=self._snapshot.service,
-            hostname=socket.gethostname(),
-            username=username(),
-            tags=(BEFORE_RESTORE_TAG,),
-        )
-        with open_reporter(self._settings, "keeping") as reporter:
-            return run_backup(self._repository, sources, options, reporter)
+        return keep_what_is_there(self._repository, self._snapshot, sources, self._settings)
 
     def _fill(self, component: Component, folder: Path) -> None:
         with open_reporter(self._settings, "restoring") as reporter:
@@ -212,17 +202,8 @@ class _Run:
             error.exit_code = DAMAGED
             raise error
 
-    def _fail(self, outcome: _Outcome, error: SnapError | OSError) -> None:
-        if isinstance(error, SnapError):
-            message, hint, code = str(error), error.hint, error.exit_code
-        else:
-            message, hint, code = words_of_os_error(error), "", EXIT_FAILED
-        outcome.error, outcome.exit_code = message, code
-        name = outcome.component.name
-        print_error(f"{name}: {message}", hint, code=code, as_json=self._settings.json)
 
-
-def _print_result(snapshot: Snapshot, outcomes: Sequence[_Outcome], settings: Settings) -> None:
+def _print_result(snapshot: Snapshot, outcomes: Sequence[Outcome], settings: Settings) -> None:
     if settings.json:
         print_json(_summary(snapshot, outcomes))
     elif not settings.quiet:
@@ -231,7 +212,7 @@ def _print_result(snapshot: Snapshot, outcomes: Sequence[_Outcome], settings: Se
                 print_line(line)
 
 
-def _lines(outcome: _Outcome) -> list[str]:
+def _lines(outcome: Outcome) -> list[str]:
     component = outcome.component
     if outcome.error:
         return [f"{component.name}: not restored"]
@@ -246,7 +227,7 @@ def _lines(outcome: _Outcome) -> list[str]:
     return lines
 
 
-def _summary(snapshot: Snapshot, outcomes: Sequence[_Outcome]) -> dict[str, Any]:
+def _summary(snapshot: Snapshot, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     return {
         "message_type": "summary",
         "snapshot_id": snapshot.id.hex(),

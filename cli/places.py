@@ -12,14 +12,12 @@ from snap.repo.source import Source
 from snap.repo.tree import is_plain_name
 from snap.sources.chroma import LOCK_SECONDS
 from snap.sources.command import CommandSource, StdinSource
-from snap.sources.neo4j_access import Neo4jAccess
 from snap.sources.neo4j_place import DOCKER, NATIVE
 from snap.sources.place import OpenedPlace, Surroundings, open_place, parse_place
 from snap.sources.unavailable import UnavailableSource
 
 from .config_file import Configuration, SourceTable
-from .configuration import passwords
-from .password import read_secret
+from .neo4j_access import configured_access, neo4j_access
 from .settings import Settings
 
 _NAME_LIMIT_BYTES = 255
@@ -110,18 +108,12 @@ class _Places:
     def __init__(self, wanted: Wanted, settings: Settings, last: Mapping[str, Component]) -> None:
         self._wanted = wanted
         self._settings = settings
-        said = dict(settings.server_variables)
         self._around = Surroundings(
             spool_dir=settings.spool_dir,
             state_dir=settings.state_dir,
             lock_seconds=wanted.lock_seconds,
-            neo4j=Neo4jAccess(
-                user=said.get("NEO4J_USERNAME", ""),
-                password=said.get("NEO4J_PASSWORD", ""),
-                url=said.get("NEO4J_URI", ""),
-                docker_url=said.get("DOCKER_HOST", ""),
-                database=wanted.database or "",
-                skip_unchanged=wanted.skip_unchanged,
+            neo4j=neo4j_access(
+                settings, database=wanted.database or "", skip_unchanged=wanted.skip_unchanged
             ),
             previous=lambda name: last[name].statistics if name in last else None,
             clock=system_clock,
@@ -161,20 +153,10 @@ class _Places:
             return OpenedPlace([UnavailableSource(table.kind, place, name, error)])
 
     def _around_of(self, table: SourceTable, found: Configuration) -> Surroundings:
-        values, access = table.values, self._around.neo4j
-        secrets = passwords(found, values, "sources", table.name)
-        access = access._replace(
-            user=values.get("username", access.user),
-            password=read_secret(secrets[0]) if secrets else access.password,
-            url=values.get("url", access.url),
-            docker_url=values.get("docker_url", access.docker_url),
-            database=values.get("database", access.database),
-            skip_unchanged=values.get("skip_unchanged", False) or access.skip_unchanged,
-        )
         return replace(
             self._around,
-            neo4j=access,
-            lock_seconds=float(values.get("lock_seconds", self._around.lock_seconds)),
+            neo4j=configured_access(self._around.neo4j, table, found),
+            lock_seconds=float(table.values.get("lock_seconds", self._around.lock_seconds)),
         )
 
     def _refuse_dry_run(self, kind: str) -> None:

@@ -9,8 +9,11 @@ from snap.repo.catalog import BEFORE_RESTORE_TAG, is_regular, readable_snapshots
 from snap.repo.clock import SECOND_NS, system_clock
 from snap.repo.snapshot import QUARANTINED, SUCCESS, Component, Snapshot
 from snap.sources.neo4j_downtime import StoppedServer, stopped_servers
+from snap.sources.neo4j_exchange import left_exchanges
+from snap.sources.neo4j_place import neo4j_service
 
 from .errors import DAMAGED, OK
+from .neo4j_access import access_to
 from .options import SnapCommand
 from .output import counted, print_json, print_line, print_table, print_warning
 from .session import open_session, words_of
@@ -22,20 +25,26 @@ _DAY_SECONDS = 24 * _HOUR_SECONDS
 
 
 @click.command(cls=SnapCommand)
+@click.option(
+    "--mend", is_flag=True, help="Start servers left stopped; finish or undo restores cut short."
+)
 @click.pass_obj
-def command(settings: Settings) -> int:
+def command(settings: Settings, /, *, mend: bool) -> int:
     """Say when each source was last backed up whole, and which servers were left stopped.
 
     Exits with 4 when something is broken: a snapshot that cannot be read, one in quarantine, a
-    server that a killed backup left stopped.
+    server that a killed backup or restore left stopped.
     """
+    if mend:
+        _mend(settings)
     now_ns = system_clock()
     stopped = stopped_servers(settings.state_dir)
+    cut_short = left_exchanges(settings.state_dir)
     with open_session(settings) as repository:
         snapshots, problems = readable_snapshots(repository)
     last = _last_good(snapshots)
     quarantined = _quarantined_since(snapshots, last)
-    is_ok = not stopped and not problems and not quarantined
+    is_ok = not stopped and not cut_short and not problems and not quarantined
     if settings.json:
         print_json(
             {
@@ -43,6 +52,7 @@ def command(settings: Settings) -> int:
                 "sources": [_source_record(s, c, now_ns) for s, c in last],
                 "stopped_servers": [_stopped_record(server, now_ns) for server in stopped],
                 "quarantined": [snapshot.id.hex() for snapshot in quarantined],
+                "interrupted_restores": [{"kind": e.kind, "place": e.place} for e in cut_short],
                 "problems": [words_of(problem) for problem in problems],
             }
         )
@@ -53,9 +63,32 @@ def command(settings: Settings) -> int:
                 f"QUARANTINED: snapshot {snapshot.short_id} of {local_time(snapshot.time_ns)}: "
                 + "; ".join(f"{c.name}: {w}" for c in snapshot.components for w in c.warnings)
             )
+        for exchange in cut_short:
+            print_line(
+                f"CUT SHORT: a restore into {exchange.kind}:{exchange.place} was killed; leave the "
+                "server as it is and run 'snap status --mend'"
+            )
         for problem in problems:
             print_warning(words_of(problem), as_json=False)
     return OK if is_ok else DAMAGED
+
+
+def _mend(settings: Settings) -> None:
+    folder = settings.state_dir
+    servers = {(exchange.kind, exchange.place) for exchange in left_exchanges(folder)}
+    servers |= {(note.kind, note.place) for note in stopped_servers(folder)}
+    for kind, place in sorted(servers):
+        service = neo4j_service(
+            kind,
+            place,
+            name=None,
+            access=access_to(settings, kind, place),
+            state_folder=folder,
+            previous=lambda _name: None,
+        )
+        done = service.mend()
+        if done and not settings.json:
+            print_line(done)
 
 
 def _last_good(snapshots: Sequence[Snapshot]) -> list[tuple[Snapshot, Component]]:
@@ -106,9 +139,9 @@ def _print_for_people(
         print_line("no snapshots yet: make one with 'snap backup'")
     for server in stopped:
         print_line(
-            f"STOPPED: {server.kind}:{server.place} was stopped by a backup that was killed, "
-            f"{counted(server.minutes(now_ns), 'minute')} ago; start it, or back it up again: the "
-            "next backup starts it"
+            f"STOPPED: {server.kind}:{server.place} was stopped by a backup or restore that was "
+            f"killed, {counted(server.minutes(now_ns), 'minute')} ago; start it with 'snap status "
+            "--mend', or back it up again: the next backup starts it"
         )
 
 

@@ -6,18 +6,15 @@ note on disk tells of it should this process be killed (`neo4j_downtime`).
 """
 
 import json
-import socket
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
-from urllib.parse import urlsplit
+from typing import Any
 
-from snap.errors import SnapError, SourceError
-from snap.repo.clock import SECOND_NS, Clock, system_clock
+from snap.errors import SnapError
+from snap.repo.clock import Clock, system_clock
 from snap.repo.source import (
     Attributes,
     Consistency,
@@ -29,81 +26,44 @@ from snap.repo.source import (
 )
 
 from .neo4j_bolt import Neo4jBolt
-from .neo4j_downtime import note_started, note_stop, stopped_servers
-from .neo4j_server import Neo4jServer, Plugin, UncleanShutdown
+from .neo4j_exchange import StageableServer
+from .neo4j_outage import Outage
+from .neo4j_server import SYSTEM, Neo4jOptions, UncleanShutdown
 from .neo4j_view import DumpView, MemoryReader
-
-SYSTEM = "system"
-_STOP_SECONDS = 180.0
-_ONLINE_SECONDS = 300.0
-_PORT_SECONDS = 0.2
-
-
-class ConfiguredServer(Neo4jServer, Protocol):
-    """A server whose configuration can be read as well."""
-
-    def configuration(self) -> Sequence[tuple[str, bytes]]:
-        """Return names and contents of the configuration files, sorted by name."""
-        ...
-
-    def plugins(self) -> Sequence[Plugin]:
-        """Return the files among the plugins."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Neo4jOptions:
-    """What of a server is backed up, and how.
-
-    Attributes:
-        kind, name: ``neo4j`` or ``neo4j-docker``; the component's name.
-        database: The one beside ``system``; Community serves one.
-        url, auth: Where and as whom it is asked what it holds. ``auth`` None: nobody may be asked,
-            or no password is needed, as ``is_open`` says.
-        system, configuration: Whether these are components as well.
-        skip_unchanged: Whether the server goes on where nothing was written since last time.
-    """
-
-    kind: str
-    name: str
-    database: str
-    url: str
-    auth: tuple[str, str] | None = None
-    is_open: bool = False
-    stop_seconds: float = _STOP_SECONDS
-    system: bool = True
-    configuration: bool = True
-    skip_unchanged: bool = False
 
 
 class Neo4jService:
     """One server, and the sources that share its stop.
 
     ``previous`` gives the statistics that the last good snapshot recorded for a component.
+    ``outage`` is one that another has begun or will begin, and ends.
     """
 
     def __init__(
         self,
-        server: ConfiguredServer,
+        server: StageableServer,
         options: Neo4jOptions,
         *,
         state_folder: Path,
         previous: Callable[[str], Mapping[str, Any] | None] = lambda _name: None,
         clock: Clock = system_clock,
+        outage: Outage | None = None,
     ) -> None:
         self.server = server
         self.options = options
         self._previous = previous
         self._clock = clock
-        self._outage = _Outage(server, options, state_folder, clock)
+        self._outage = outage or Outage(server, options, state_folder, clock)
+        self._ends_outage = outage is None
         self._before: dict[str, _Seen] = {}
         self._looked = False
         name = options.name
         names = [(f"{name}-system", SYSTEM)] if options.system else []
         # The one that matters is last: its downtime is that of all.
+        usual = (*names, (name, options.database))
         self._databases = [
             _DatabaseSource(self, component, database)
-            for component, database in (*names, (name, options.database))
+            for component, database in options.databases or usual
         ]
         self._configuration = _ConfigurationSource(self, f"{name}-configuration")
         self._waiting = [source.name for source in self._databases]
@@ -119,13 +79,23 @@ class Neo4jService:
         try:
             yield
         finally:
-            self._outage.end()
+            if self._ends_outage:
+                self._outage.end()
 
-    def _look(self) -> None:
+    def mend(self) -> str:
+        """Finish what a killed run left of this server; return what was done, for people.
+
+        Raises:
+            SnapError: it cannot be finished.
+        """
+        return self._outage.mend_last()
+
+    def look(self) -> None:
         """Find out, before anything is stopped, whether and what there is to dump."""
         if self._looked:
             return
-        self._outage.mend_last()
+        if self._ends_outage:
+            self._outage.mend_last()
         self.version = self.server.version()
         self._was_running = self.server.is_running()
         if self._was_running and (self.options.auth is not None or self.options.is_open):
@@ -154,7 +124,7 @@ class Neo4jService:
     @contextmanager
     def open(self, source: "_DatabaseSource") -> Iterator[DumpView]:
         """Dump one database; the first one stops the server, the last one starts it."""
-        self._look()
+        self.look()
         if self.options.skip_unchanged:
             known = [self.unchanged_since(one) for one in self._databases]
             if None not in known:
@@ -193,7 +163,7 @@ class Neo4jService:
     def _done_with(self, source: "_DatabaseSource") -> None:
         if source.name in self._waiting:
             self._waiting.remove(source.name)
-        if not self._waiting:
+        if not self._waiting and self._ends_outage:
             # The programs that dump have ended; what they gave is stored meanwhile.
             self._outage.end_soon()
 
@@ -205,7 +175,7 @@ class Neo4jService:
             warnings = [*warnings, f"unchanged since the last snapshot (transaction {same})"]
         if self._was_running and "nodes" not in statistics and source.counts:
             warnings = [*warnings, self._why_not_counted()]
-        if not self._waiting:
+        if not self._waiting and self._ends_outage:
             try:
                 self._outage.end()
             except SnapError as error:
@@ -250,109 +220,6 @@ def _recorded(info: Any, seen: _Seen) -> dict[str, Any]:
         "last_transaction": info.last_transaction,
         **seen.statistics,
     }
-
-
-class _Outage:
-    """The time in which the server is stopped; begun and ended at most once."""
-
-    def __init__(
-        self,
-        server: Neo4jServer,
-        options: Neo4jOptions,
-        folder: Path,
-        clock: Clock,
-    ) -> None:
-        self._server = server
-        self._options = options
-        self._kind = options.kind
-        self._folder = folder
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._started_by = ""
-        self._is_on = False
-        self._thread: threading.Thread | None = None
-        self._error: SnapError | None = None
-        self.point_ns = 0
-        self.downtime_ns = 0
-
-    def mend_last(self) -> None:
-        """Start a server that an earlier run left stopped because it was killed."""
-        for note in stopped_servers(self._folder):
-            if (note.kind, note.place) == (self._kind, self._server.place):
-                if not self._server.is_running():
-                    self._server.start(note.started_by)
-                    self._wait_online()
-                note_started(self._folder, kind=self._kind, place=self._server.place)
-
-    def begin(self) -> None:
-        """Stop the server, if it runs."""
-        if self._is_on or self.point_ns:
-            return
-        begun_ns = self._clock()
-        if self._server.is_running():
-            self._started_by = self._server.started_by()
-            note_stop(
-                self._folder,
-                kind=self._kind,
-                place=self._server.place,
-                started_by=self._started_by,
-                clock=self._clock,
-            )
-            self._is_on = True
-            self._begun_ns = begun_ns
-            self._server.stop(self._options.stop_seconds)
-        self.point_ns = self._clock()
-
-    def end_soon(self) -> None:
-        """Start the server in a thread of its own."""
-        with self._lock:
-            if self._is_on and self._thread is None:
-                self._thread = threading.Thread(target=self._start, name="snap-neo4j-start")
-                self._thread.start()
-
-    def end(self) -> None:
-        """Start the server, unless that was done, and wait until it answers.
-
-        Raises:
-            SourceError: it does not start.
-        """
-        self.end_soon()
-        if self._thread is not None:
-            self._thread.join()
-        if self._error is not None:
-            raise self._error
-
-    def _start(self) -> None:
-        try:
-            if not self._server.is_running():
-                self._server.start(self._started_by)
-            self._wait_online()
-            self._is_on = False
-            self.downtime_ns = self._clock() - self._begun_ns
-            note_started(self._folder, kind=self._kind, place=self._server.place)
-        except SnapError as error:
-            self._error = error
-
-    def _wait_online(self) -> None:
-        options = self._options
-        if options.auth is not None or options.is_open:
-            with Neo4jBolt(options.url, options.auth, clock=self._clock) as bolt:
-                bolt.wait_online(options.database, _ONLINE_SECONDS)
-            return
-        address = urlsplit(options.url)
-        limit_ns = self._clock() + int(_ONLINE_SECONDS * SECOND_NS)
-        while self._clock() < limit_ns:
-            try:
-                place = (address.hostname or "127.0.0.1", address.port or 7687)
-                socket.create_connection(place, timeout=5).close()
-            except OSError:
-                threading.Event().wait(_PORT_SECONDS)
-            else:
-                return
-        raise SourceError(
-            f"{self._server.place}: the server was started and does not listen at {options.url}",
-            "look into its neo4j.log",
-        )
 
 
 class _DatabaseSource:

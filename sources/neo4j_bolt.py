@@ -22,6 +22,7 @@ _QUERY_SECONDS = 300.0
 _READY_SECONDS = 300.0
 _SLEEP_SECONDS = 0.25
 _SYSTEM = "system"
+_OURSELVES = "snap-backup"
 _BROKEN_STATES = {"offline", "dirty", "quarantined"}
 
 _STATES = """SHOW DATABASES YIELD name, type, requestedStatus, currentStatus, statusMessage,
@@ -174,6 +175,27 @@ class Neo4jBolt:
             ),
         }
 
+    def clients(self) -> list[str]:
+        """Return who is connected, but for us: programs with users and addresses."""
+        rows = self._ask(
+            _SYSTEM,
+            "CALL dbms.listConnections() YIELD username, userAgent, clientAddress "
+            "RETURN username, userAgent, clientAddress",
+        )
+        return sorted(
+            f"{row['userAgent']} ({row['username']}, {row['clientAddress']})"
+            for row in rows
+            if row["userAgent"] != _OURSELVES
+        )
+
+    def wait_for_indexes(self, database: str) -> None:
+        """Wait until every index is filled.
+
+        Raises:
+            SourceError: one cannot be, or not in time.
+        """
+        self._ask(database, f"CALL db.awaitIndexes({round(_QUERY_SECONDS)})")
+
     def wait_online(self, database: str, timeout_seconds: float = _READY_SECONDS) -> DatabaseState:
         """Wait until a database of a server that is starting can be asked.
 
@@ -270,7 +292,7 @@ class Neo4jBolt:
                 connection_timeout=_CONNECT_SECONDS,
                 connection_acquisition_timeout=_CONNECT_SECONDS,
                 max_transaction_retry_time=0.0,
-                user_agent="snap-backup",
+                user_agent=_OURSELVES,
             )
         return self._driver
 

@@ -14,10 +14,13 @@ import tarfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from snap.errors import SourceError
 
+from .neo4j_conf import Neo4jConf, parse_settings
+from .neo4j_docker_stage import DockerStage
 from .neo4j_server import (
     ByteStream,
     DumpStream,
@@ -200,6 +203,13 @@ class DockerNeo4j:
         """Replace a database by a dump."""
         check_database_name(database)
         arguments = ["database", "load", database, "--from-stdin", "--overwrite-destination=true"]
+        code, said = self.feed(arguments, dump)
+        if code:
+            raise explain_admin("load", database, code, said)
+        return warnings_of(said)
+
+    def feed(self, arguments: Sequence[str], data: ByteStream) -> tuple[int, str]:
+        """Run `neo4j-admin` with a standard input; return its exit code and what it said."""
         with self._job(arguments, takes_input=True) as job:
             threads = [
                 threading.Thread(target=work, name="snap-docker-load", daemon=True)
@@ -207,32 +217,42 @@ class DockerNeo4j:
             ]
             for thread in threads:
                 thread.start()
-            job.send(dump)
+            job.send(data)
             for thread in threads:
                 thread.join()
+            return job.finish()
+
+    def run(self, arguments: Sequence[str], program: str = "") -> tuple[int, str, str]:
+        """Run `neo4j-admin` or another program to its end: exit code, output, what else it said."""
+        with self._job(arguments, program=program) as job:
+            out = job.read_all().decode("utf-8", "backslashreplace")
             code, said = job.finish()
-        if code:
-            raise explain_admin("load", database, code, said)
-        return warnings_of(said)
+            return code, out, said
+
+    def stage(self, token: str) -> DockerStage:
+        """Return a place in the data's volume where another state of it can be made."""
+        text = dict(self.configuration()).get("neo4j.conf", b"").decode("utf-8", "surrogateescape")
+        return DockerStage(self, Neo4jConf(Path(self._home()), parse_settings(text)), token)
 
     def _admin(self, doing: str, database: str, arguments: Sequence[str]) -> str:
         """Run `neo4j-admin` to its end and return its standard output."""
-        with self._job(arguments) as job:
-            out = job.read_all()
-            code, said = job.finish()
+        code, out, said = self.run(arguments)
         if code:
             raise explain_admin(doing, database, code, said)
-        return out.decode("utf-8", "backslashreplace")
+        return out
 
     # One-off containers
 
     @contextmanager
-    def _job(self, arguments: Sequence[str], *, takes_input: bool = False) -> Iterator["_Job"]:
+    def _job(
+        self, arguments: Sequence[str], *, takes_input: bool = False, program: str = ""
+    ) -> Iterator["_Job"]:
         with self._explained():
             server = self._container()
             if not self._user:
                 self._user = self._owner_of_data(server)
-            container = self._create(server, arguments, self._user, takes_input=takes_input)
+            command = [program or f"{self._home()}/bin/neo4j-admin", *arguments]
+            container = self._create(server, command, self._user, takes_input=takes_input)
             job: _Job | None = None
             try:
                 self._copy_configuration(server, container)
@@ -245,17 +265,16 @@ class DockerNeo4j:
                     container.remove(force=True)
 
     def _create(
-        self, server: "Container", arguments: Sequence[str], user: str, *, takes_input: bool
+        self, server: "Container", command: Sequence[str], user: str, *, takes_input: bool
     ) -> "Container":
         from docker.types import LogConfig  # noqa: PLC0415 - an optional dependency
 
-        home = _environment(server).get("NEO4J_HOME", _HOME)
         environment = {k: v for k, v in _environment(server).items() if k in _PASSED_ON}
         return self._connected().containers.create(
             # By its id: the tag may mean another image by now.
             server.attrs["Image"],
-            entrypoint=[f"{home}/bin/neo4j-admin"],
-            command=list(arguments),
+            entrypoint=[command[0]],
+            command=list(command[1:]),
             volumes_from=[str(server.id)],
             network_mode="none",
             user=user,

@@ -49,7 +49,7 @@ class StoppedServer:
 
     def is_left(self) -> bool:
         """Return whether the process that would have started it again is gone."""
-        return not process_exists(self.pid) or _identity(self.pid) != self.process
+        return is_gone(self.pid, self.process)
 
 
 def note_stop(
@@ -71,7 +71,9 @@ def note_stop(
                 f"{place}: another snap (process {found.pid}) has stopped this server",
                 "wait until it has ended",
             )
-        note = StoppedServer(kind, place, started_by, clock(), os.getpid(), _identity(os.getpid()))
+        note = StoppedServer(
+            kind, place, started_by, clock(), os.getpid(), process_identity(os.getpid())
+        )
         _write(path, note)
     except OSError as error:
         raise SourceError(
@@ -159,7 +161,7 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _identity(pid: int) -> str:
+def process_identity(pid: int) -> str:
     """Return what no other process of this number has: boot and time of its start."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -169,3 +171,8 @@ def _identity(pid: int) -> str:
     # The second field, the program's name, may hold anything.
     fields = stat.rpartition(")")[2].split()
     return f"{boot}:{fields[_START_FIELD - 2]}"
+
+
+def is_gone(pid: int, process: str) -> bool:
+    """Return whether a process has ended; ``process`` is what `process_identity` said of it."""
+    return not process_exists(pid) or process_identity(pid) != process

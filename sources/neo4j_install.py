@@ -22,6 +22,7 @@ from snap.repo.clock import SECOND_NS, Clock, system_clock
 from .holders import describe_process
 from .neo4j_admin import Account, AdminProgram, Ended, OutputStream
 from .neo4j_conf import Neo4jConf
+from .neo4j_install_stage import InstallStage
 from .neo4j_server import (
     ByteStream,
     DatabaseInUse,
@@ -48,6 +49,9 @@ _FLOCK = "hhqqi4x"
 """struct flock of 64-bit Linux: type, whence, start, length, process."""
 _DEBIAN_HOME = Path("/var/lib/neo4j")
 _DEBIAN_CONF = Path("/etc/neo4j")
+_DEBIAN_UNIT = "neo4j.service"
+_SYSTEMD = Path("/run/systemd/system")
+"""There while systemd runs the machine."""
 
 
 class Neo4jInstall:
@@ -73,7 +77,7 @@ class Neo4jInstall:
         self._clock = clock
         self._sleep = sleep
         folder = programs if programs is not None else self.home / "bin"
-        account = _account(self.conf.data_folders()[0])
+        self._account = account = _account(self.conf.data_folders()[0])
         settings = {"NEO4J_HOME": str(self.home), "NEO4J_CONF": str(self.conf_folder)}
         self._admin = AdminProgram(folder / "neo4j-admin", settings=settings, account=account)
         self._server = AdminProgram(folder / "neo4j", settings=settings, account=account)
@@ -182,6 +186,10 @@ class Neo4jInstall:
             raise explain_admin("load", database, ended.code, said)
         return warnings_of(said)
 
+    def stage(self, token: str) -> InstallStage:
+        """Return a place beside the data where another state of it can be made."""
+        return InstallStage(self.conf, self._admin, self._account, token)
+
     def _arguments(self, command: str, *others: str) -> list[str]:
         expand = ["--expand-commands"] if self.conf.has_commands else []
         return ["database", command, *expand, *others]
@@ -193,8 +201,10 @@ class Neo4jInstall:
         return self._process() is not None
 
     def started_by(self) -> str:
-        """Return the systemd unit that the server runs as, else nothing."""
+        """Return the systemd unit that the server runs as, or would of a package; else nothing."""
         pid = self._process()
+        if pid is None and self.home == _DEBIAN_HOME and _SYSTEMD.is_dir():
+            return _DEBIAN_UNIT
         return _unit_of(pid) if pid else ""
 
     def stop(self, timeout_seconds: float = _STOP_SECONDS) -> None:

@@ -25,6 +25,9 @@ _NOISE = re.compile(
     r"Starting (?:dump|load) of|WARNING: Max \d+ open files|\s*$)"
 )
 _SAID_CHARACTERS = 600
+STOP_SECONDS = 180.0
+SYSTEM = "system"
+"""The database of users, passwords and databases; every server has it."""
 
 
 class DatabaseInUse(SourceError):
@@ -154,6 +157,45 @@ class Neo4jServer(Protocol):
             DatabaseInUse, SourceError: it failed; what is there now cannot be used.
         """
         ...
+
+
+class ConfiguredServer(Neo4jServer, Protocol):
+    """A server whose configuration can be read as well."""
+
+    def configuration(self) -> Sequence[tuple[str, bytes]]:
+        """Return names and contents of the configuration files, sorted by name."""
+        ...
+
+    def plugins(self) -> Sequence[Plugin]:
+        """Return the files among the plugins."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Neo4jOptions:
+    """What of a server is backed up, and how.
+
+    Attributes:
+        kind, name: ``neo4j`` or ``neo4j-docker``; the component's name.
+        database: The one beside ``system``; Community serves one.
+        url, auth: Where and as whom it is asked what it holds. ``auth`` None: nobody may be asked,
+            or no password is needed, as ``is_open`` says.
+        system, configuration: Whether these are components as well.
+        skip_unchanged: Whether the server goes on where nothing was written since last time.
+        databases: Names of components and of databases, if not the usual ones.
+    """
+
+    kind: str
+    name: str
+    database: str
+    url: str
+    auth: tuple[str, str] | None = None
+    is_open: bool = False
+    stop_seconds: float = STOP_SECONDS
+    system: bool = True
+    configuration: bool = True
+    skip_unchanged: bool = False
+    databases: tuple[tuple[str, str], ...] = ()
 
 
 def check_database_name(name: str) -> None:

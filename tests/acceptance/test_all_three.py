@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -96,7 +97,7 @@ def fill_vectors(writer: Writer) -> None:
     # Of six calls two add a batch, and one record more comes with another.
     per_six = 2 * SHAPE.batch - max(1, SHAPE.batch // 4) + 1
     while sum(writer.counts("done")) * per_six / 6 < VECTORS:
-        pass
+        time.sleep(0.2)
 
 
 def back_up_live(

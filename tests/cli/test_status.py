@@ -57,8 +57,9 @@ def test_a_server_that_was_left_stopped_is_told_and_breaks_the_status(
     leave_stopped(clean)
     result = initialized("status")
     assert result.code == 4
-    assert "STOPPED: neo4j:/opt/neo4j was stopped by a backup that was killed, 0 minutes" in (
-        result.out
+    assert (
+        "STOPPED: neo4j:/opt/neo4j was stopped by a backup or restore that was killed, 0 minutes"
+        in (result.out)
     )
     told = initialized("status", "--json")
     assert told.code == 4

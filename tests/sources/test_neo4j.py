@@ -12,9 +12,10 @@ import pytest
 
 from snap.errors import SourceError
 from snap.repo.source import Unchanged, View, ViewReport
-from snap.sources.neo4j import Neo4jOptions, Neo4jService
+from snap.sources.neo4j import Neo4jService
 from snap.sources.neo4j_downtime import stopped_servers
 from snap.sources.neo4j_install import Neo4jInstall
+from snap.sources.neo4j_server import Neo4jOptions
 from tests.servers.neo4j import RealNeo4j
 
 
@@ -177,8 +178,9 @@ def test_a_store_that_was_not_closed_is_refused_and_its_server_left_as_it_was(
 _KILLED = """
 import sys, os
 from pathlib import Path
-from snap.sources.neo4j import Neo4jOptions, Neo4jService
+from snap.sources.neo4j import Neo4jService
 from snap.sources.neo4j_install import Neo4jInstall
+from snap.sources.neo4j_server import Neo4jOptions
 home, state, url, password = sys.argv[1:]
 options = Neo4jOptions("neo4j", "graph", "neo4j", url, ("neo4j", password))
 service = Neo4jService(Neo4jInstall(Path(home)), options, state_folder=Path(state))
