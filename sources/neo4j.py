@@ -28,7 +28,7 @@ from snap.repo.source import (
 from .neo4j_bolt import Neo4jBolt
 from .neo4j_exchange import StageableServer
 from .neo4j_outage import Outage
-from .neo4j_server import SYSTEM, Neo4jOptions, UncleanShutdown
+from .neo4j_server import SYSTEM, Neo4jOptions, StoreInfo, UncleanShutdown
 from .neo4j_view import DumpView, MemoryReader
 
 
@@ -57,6 +57,7 @@ class Neo4jService:
         self._ends_outage = outage is None
         self._before: dict[str, _Seen] = {}
         self._looked = False
+        self._at_rest: dict[str, StoreInfo] = {}
         name = options.name
         names = [(f"{name}-system", SYSTEM)] if options.system else []
         # The one that matters is last: its downtime is that of all.
@@ -151,8 +152,11 @@ class Neo4jService:
         finally:
             self._done_with(source)
 
-    def _require_clean(self, database: str) -> Any:
-        info = self.server.info(database)
+    def _require_clean(self, database: str) -> StoreInfo:
+        if not self._at_rest:
+            # One program for all databases: each is a Java that starts while the server stands.
+            self._at_rest = {info.database: info for info in self.server.databases()}
+        info = self._at_rest.get(database) or self.server.info(database)
         if info.recovery_required:
             raise UncleanShutdown(
                 f"the database {database} was not shut down cleanly, it has to be recovered first",
