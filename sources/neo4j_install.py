@@ -4,6 +4,7 @@ Everything that touches the data runs as the data's owner: a file of root's in t
 does not start again.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -209,6 +210,7 @@ class Neo4jInstall:
 
     def stop(self, timeout_seconds: float = _STOP_SECONDS) -> None:
         """Stop the server cleanly; nothing happens where none runs."""
+        self._wait_for_commands()
         pid = self._process()
         if pid is None:
             return
@@ -246,8 +248,10 @@ class Neo4jInstall:
 
     def start(self, started_by: str = "") -> None:
         """Start the server, as the systemd unit ``started_by`` or by `neo4j start`."""
-        if not self.is_running():
-            self._wait_for_databases()
+        self._wait_for_commands()
+        if self.is_running():
+            return
+        self._wait_for_databases()
         if started_by:
             _systemctl("start", started_by, _START_SECONDS)
         else:
@@ -256,6 +260,20 @@ class Neo4jInstall:
                 raise self._not_started(essence(ended.stdout + ended.stderr))
         if not self._wait_for(running=True, timeout_seconds=_START_SECONDS):
             raise self._not_started("")
+
+    def _wait_for_commands(self) -> None:
+        """Wait until no `neo4j start` or `neo4j stop` goes on, which a killed run may have left.
+
+        Of two servers that start at once, the pid file may name the one that fails.
+        """
+        limit_ns = self._clock() + int(_STOP_SECONDS * SECOND_NS)
+        while pids := commands_at(self.home):
+            if self._clock() > limit_ns:
+                raise SourceError(
+                    f"{self.place}: it is being started or stopped ({describe_process(pids[0])})",
+                    "wait until that has ended",
+                )
+            self._sleep(_SLEEP_SECONDS)
 
     def _wait_for_databases(self) -> None:
         """Wait until no `neo4j-admin` has a database.
@@ -371,6 +389,21 @@ def _lock_holder(path: Path) -> int | None:
         return None
     kind, _, _, _, pid = struct.unpack(_FLOCK, answer)
     return None if kind == fcntl.F_UNLCK else int(pid)
+
+
+def commands_at(home: Path) -> list[int]:
+    """Return the processes of `neo4j start` and `neo4j stop` that were begun here for a home."""
+    wanted = os.fsencode(f"NEO4J_HOME={home}")
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with contextlib.suppress(OSError):
+                command = (folder / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+                if command[-1] in (b"start", b"stop"):
+                    given = (folder / "environ").read_bytes().split(b"\0")
+                    if wanted in given or wanted in command:
+                        found.append(int(folder.name))
+    return found
 
 
 def _files_below(folder: Path) -> Iterator[Path]:

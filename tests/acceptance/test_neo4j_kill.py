@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.neo4j import RealNeo4j
+from tests.servers.docker import RealDocker
+from tests.servers.neo4j import Bolt, RealNeo4j
 
 from .command import Snap
 
 _STEPS = """
 import os, signal, sys
 import snap.sources.neo4j_in_place as place
+from snap.sources.neo4j_docker_stage import DockerStage
 from snap.sources.neo4j_install_stage import InstallStage
 from snap.cli.main import run
 
@@ -38,7 +40,8 @@ def renames(function):
             function(self, [step])
     return each
 if step == "rename":
-    InstallStage.apply = renames(dies(InstallStage.apply, after=True))
+    for stage in (InstallStage, DockerStage):
+        stage.apply = renames(dies(stage.apply, after=True))
 else:
     name, _, when = step.partition(":")
     setattr(place, name, dies(getattr(place, name), after=when == "after"))
@@ -46,7 +49,7 @@ raise SystemExit(run(sys.argv[3:]))
 """
 
 
-def count(server: RealNeo4j) -> list[dict[str, object]]:
+def count(server: Bolt) -> list[dict[str, object]]:
     server.wait_online()
     return server.run("MATCH (n) RETURN labels(n) AS l, count(*) AS n ORDER BY l")
 
@@ -65,7 +68,7 @@ def replaced(
     return neo4j_server
 
 
-def make_old(server: RealNeo4j) -> None:
+def make_old(server: Bolt) -> None:
     server.run("MATCH (n) DETACH DELETE n")
     server.run("UNWIND range(1, 200) AS n CREATE (:Old {n: n})")
 
@@ -87,20 +90,23 @@ STEPS = [
 ]
 
 
+def kill_at(snap: Snap, program: Path, step: str, number: int) -> None:
+    program.write_text(_STEPS)
+    done = subprocess.run(
+        [sys.executable, program, step, str(number), "restore", "latest", "--in-place", "--yes"],
+        env=snap.environment(),
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL, (step, done.stderr)
+
+
 def survive_steps(
     snap: Snap, server: RealNeo4j, folder: Path, steps: Sequence[tuple[str, int, object]]
 ) -> None:
-    (folder / "killed.py").write_text(_STEPS)
     for step, number, expected in steps:
         make_old(server)
-        command = ["restore", "latest", "--in-place", "--yes"]
-        done = subprocess.run(
-            [sys.executable, str(folder / "killed.py"), step, str(number), *command],
-            env=snap.environment(),
-            capture_output=True,
-            check=False,
-        )
-        assert done.returncode == -signal.SIGKILL, (step, done.stderr)
+        kill_at(snap, folder / "killed.py", step, number)
         told = snap.run("status", "--json")
         status = json.loads(told.stdout)
         is_begun = step != "begin_exchange:before"
@@ -174,3 +180,22 @@ def test_30_kills_during_a_restore_leave_the_old_or_the_new(
     snap: Snap, replaced: RealNeo4j, tmp_path: Path
 ) -> None:
     survive_kills(snap, replaced, tmp_path / "snap", 30)
+
+
+@pytest.mark.slow
+def test_killed_at_a_step_a_container_gets_the_rest_done_by_the_next_run(
+    snap: Snap, real_docker: RealDocker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with real_docker.neo4j_container() as container:
+        monkeypatch.setenv("NEO4J_PASSWORD", str(container.password))
+        monkeypatch.setenv("DOCKER_HOST", real_docker.url)
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+        container.start()
+        container.run("UNWIND range(1, 300) AS n CREATE (:New {n: n})")
+        snap.ok("backup", f"neo4j-docker:{container.container.name}")
+        for step, number, expected in (("rename", 3, OLD), ("turn:after", 1, NEW)):
+            make_old(container)
+            kill_at(snap, tmp_path / "killed.py", step, number)
+            snap.ok("status", "--mend")
+            assert count(container) == expected
+            assert list((tmp_path / "snap").iterdir()) == []

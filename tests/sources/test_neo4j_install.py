@@ -11,7 +11,7 @@ import pytest
 
 from snap.errors import SourceError
 from snap.sources.neo4j_bolt import Neo4jBolt
-from snap.sources.neo4j_install import Neo4jInstall, unit_in
+from snap.sources.neo4j_install import Neo4jInstall, commands_at, unit_in
 from snap.sources.neo4j_server import (
     DatabaseInUse,
     DatabaseMissing,
@@ -378,3 +378,14 @@ def test_the_default_database_and_the_states_fit_together(stopped: RealNeo4j) ->
     install = Neo4jInstall(stopped.home)
     last = install.info(install.conf.default_database).last_transaction
     assert str(last) == said["lastCommittedTransaction"]
+
+
+def test_a_start_that_goes_on_is_seen_by_its_home(tmp_path: Path) -> None:
+    program = tmp_path / "neo4j"
+    program.write_text("#!/bin/sh\nread line\n")
+    program.chmod(0o755)
+    environment = {"NEO4J_HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    with subprocess.Popen([program, "start"], env=environment, stdin=subprocess.PIPE) as process:
+        assert commands_at(tmp_path) == [process.pid]
+        assert commands_at(tmp_path / "other") == []
+    assert commands_at(tmp_path) == []
