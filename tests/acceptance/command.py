@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 PASSWORD = "acceptance"
+SOURCES = str(Path(__file__).parents[2] / "src")
 Picture = dict[str, tuple[object, ...]]
 
 
@@ -33,7 +34,7 @@ class Snap:
             "SNAP_CACHE_DIR": str(self.cache),
             "SNAP_PASSWORD": self.password,
             # Another Python than the tests' has not installed it.
-            "PYTHONPATH": str(Path(__file__).parents[2] / "src"),
+            "PYTHONPATH": os.pathsep.join(filter(None, (kept.get("PYTHONPATH"), SOURCES))),
         }
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
