@@ -31,6 +31,14 @@ class PermissionDenied(BackendError):
     """The store refuses this operation to us."""
 
 
+class ObjectRetained(PermissionDenied):
+    """The store keeps this object until its retention has ended: try the deletion again later."""
+
+
+class RetentionUnsupported(BackendError):
+    """The store cannot protect objects from deletion for a time."""
+
+
 class StorageFull(BackendError):
     """The store has no room; what was being put is not there."""
 
@@ -64,7 +72,14 @@ class Backend(Protocol):
         """Where the store is, for messages; never holds a secret."""
         ...
 
-    def put(self, name: str, data: Buffer, *, exclusive: bool = False) -> None:
+    def put(
+        self,
+        name: str,
+        data: Buffer,
+        *,
+        exclusive: bool = False,
+        retain_until_ns: int | None = None,
+    ) -> None:
         """Store ``data`` under ``name``, replacing what was there.
 
         All or nothing: whatever happens, a reader sees the old object, none, or all of
@@ -75,9 +90,14 @@ class Backend(Protocol):
             data: The whole object.
             exclusive: Fail with `ObjectExists` when the name is taken; of several
                 writers racing, exactly one succeeds.
+            retain_until_ns: Ask the store to refuse deleting and replacing the object until
+                then, by its own clock, whoever asks (S3 Object Lock). None leaves it to the
+                store's own default.
 
         Raises:
             ObjectExists: exclusive, and there is such an object.
+            RetentionUnsupported: ``retain_until_ns``, and the store cannot do that; nothing
+                was stored.
             StorageFull: no room; nothing was stored.
             BackendError: any other failure, by its class.
         """
@@ -114,6 +134,7 @@ class Backend(Protocol):
         """Remove an object; durable on return.
 
         Raises:
+            ObjectRetained: the store keeps it for a while yet; it is still there.
             ObjectNotFound: no such object. A store that retries cannot tell that from its own
                 earlier attempt whose answer was lost, and then takes it for done.
         """
@@ -122,6 +143,19 @@ class Backend(Protocol):
     def close(self) -> None:
         """Release connections and threads. The store stays as it is."""
         ...
+
+
+def refuse_retention(location: str, retain_until_ns: int | None) -> None:
+    """Refuse a put with retention, for a store that knows none.
+
+    Raises:
+        RetentionUnsupported: ``retain_until_ns`` is given.
+    """
+    if retain_until_ns is not None:
+        raise RetentionUnsupported(
+            f"{location} cannot protect objects from deletion for a time",
+            "use an S3 bucket with Object Lock, or take the retention out of the configuration",
+        )
 
 
 def check_name(name: str) -> str:

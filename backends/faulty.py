@@ -74,10 +74,22 @@ class FaultyBackend:
                 raise fault.error()
         return struck
 
-    def put(self, name: str, data: Buffer, *, exclusive: bool = False) -> None:
+    def put(
+        self,
+        name: str,
+        data: Buffer,
+        *,
+        exclusive: bool = False,
+        retain_until_ns: int | None = None,
+    ) -> None:
         """Store an object, spoiled where a fault says so."""
         struck = self._struck("put", name)
-        self._inner.put(name, _changed(struck, bytes(data)), exclusive=exclusive)
+        self._inner.put(
+            name,
+            _changed(struck, bytes(data)),
+            exclusive=exclusive,
+            retain_until_ns=retain_until_ns,
+        )
         _raise_late(struck)
 
     def get(self, name: str, offset: int = 0, length: int | None = None) -> bytes:

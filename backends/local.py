@@ -29,6 +29,7 @@ from .base import (
     StorageFull,
     check_name,
     check_prefix,
+    refuse_retention,
 )
 
 _Entries = list[os.DirEntry[str]]
@@ -98,9 +99,17 @@ class LocalBackend:
         """Return the folder."""
         return str(self._root)
 
-    def put(self, name: str, data: Buffer, *, exclusive: bool = False) -> None:
+    def put(
+        self,
+        name: str,
+        data: Buffer,
+        *,
+        exclusive: bool = False,
+        retain_until_ns: int | None = None,
+    ) -> None:
         """Store an object: temporary file, fsync, rename or link, fsync of the folder."""
         path = self._path(name)
+        refuse_retention(self.location, retain_until_ns)
         with _translated(name, self.location):
             try:
                 self._place(path, data, exclusive=exclusive)

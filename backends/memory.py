@@ -12,6 +12,7 @@ from .base import (
     ShortRead,
     check_name,
     check_prefix,
+    refuse_retention,
 )
 
 
@@ -25,9 +26,17 @@ class MemoryBackend:
         self._lock = threading.Lock()
         self._objects: dict[str, tuple[bytes, int]] = {}
 
-    def put(self, name: str, data: Buffer, *, exclusive: bool = False) -> None:
+    def put(
+        self,
+        name: str,
+        data: Buffer,
+        *,
+        exclusive: bool = False,
+        retain_until_ns: int | None = None,
+    ) -> None:
         """Store a copy of ``data``."""
         check_name(name)
+        refuse_retention(self.location, retain_until_ns)
         with self._lock:
             if exclusive and name in self._objects:
                 raise ObjectExists(f"{name}: exists already")

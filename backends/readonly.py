@@ -16,7 +16,14 @@ class ReadOnlyBackend:
         """Return the inner store's location."""
         return self._inner.location
 
-    def put(self, name: str, data: Buffer, *, exclusive: bool = False) -> None:
+    def put(
+        self,
+        name: str,
+        data: Buffer,
+        *,
+        exclusive: bool = False,
+        retain_until_ns: int | None = None,
+    ) -> None:
         """Refuse."""
         raise PermissionDenied(f"{name}: {self.location} was opened for reading only")
 

@@ -64,17 +64,24 @@ class RetryingBackend:
     def _begin(self) -> "_Failures":
         return _Failures(self._policy, self._sleep, self._seconds, self._chance)
 
-    def put(self, name: str, data: Buffer, *, exclusive: bool = False) -> None:
+    def put(
+        self,
+        name: str,
+        data: Buffer,
+        *,
+        exclusive: bool = False,
+        retain_until_ns: int | None = None,
+    ) -> None:
         """Store an object; an exclusive put that arrived though it seemed to fail is a success."""
         if not exclusive:
-            self._try(lambda: self._inner.put(name, data))
+            self._try(lambda: self._inner.put(name, data, retain_until_ns=retain_until_ns))
             return
         doubtful = False
 
         def attempt() -> None:
             nonlocal doubtful
             try:
-                self._inner.put(name, data, exclusive=True)
+                self._inner.put(name, data, exclusive=True, retain_until_ns=retain_until_ns)
             except ObjectExists:
                 if not (doubtful and self._holds(name, data)):
                     raise

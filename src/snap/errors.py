@@ -9,6 +9,8 @@
     │ ├ ObjectNotFound
     │ ├ ObjectExists
     │ ├ PermissionDenied
+    │ │ └ ObjectRetained         cannot be deleted yet
+    │ ├ RetentionUnsupported
     │ ├ StorageFull
     │ ├ ShortRead
     │ └ BackendUnavailable         the only class that retrying can help

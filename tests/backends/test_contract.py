@@ -54,8 +54,15 @@ class TestReadOnly(BackendContract):
     @pytest.fixture
     def backend(self, tmp_path: Path) -> Backend:
         class WrittenBeside(ReadOnlyBackend):
-            def put(self, name: str, data: Buffer, *, exclusive: bool = False) -> None:
-                self._inner.put(name, data, exclusive=exclusive)
+            def put(
+                self,
+                name: str,
+                data: Buffer,
+                *,
+                exclusive: bool = False,
+                retain_until_ns: int | None = None,
+            ) -> None:
+                self._inner.put(name, data, exclusive=exclusive, retain_until_ns=retain_until_ns)
 
             def delete(self, name: str) -> None:
                 self._inner.delete(name)
