@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.scale import rounds
 from tests.servers.chroma import Chroma
 
 from .command import Snap
@@ -94,10 +95,10 @@ def test_kills_during_a_restore_in_place_leave_the_old_or_the_new(
 
 
 @pytest.mark.slow
-def test_30_kills_during_a_restore_in_place_leave_the_old_or_the_new(
+def test_many_kills_during_a_restore_in_place_leave_the_old_or_the_new(
     chroma: Chroma, snap: Snap, filled: Path
 ) -> None:
-    survive_kills(chroma, snap, filled, 30)
+    survive_kills(chroma, snap, filled, rounds(30, otherwise=10))
 
 
 def survive_kills(chroma: Chroma, snap: Snap, folder: Path, kills: int) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from snap.errors import IntegrityError
 from snap.sources.chroma_proof import require_proven
+from tests.scale import rounds
 from tests.servers.chroma import Chroma
 from tests.servers.chroma_model import Shape
 
@@ -112,6 +113,8 @@ def back_up_and_check(
     assert len({json.dumps(job["low"]) for job in writer.jobs}) > count // 2
 
 
+MANY = rounds(40, otherwise=10)
+"""With scripts/test --full, 200 snapshots in all."""
 SHAPES = {
     "two_threads": Shape(seed=1),
     "one_collection_of_four_threads": Shape(seed=2, threads=4, collections=1, batch=10),
@@ -137,19 +140,19 @@ def test_the_directory_of_a_server_is_restored_as_it_was_at_one_moment(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
-def test_forty_snapshots_of_a_directory_are_all_of_one_moment(
+def test_many_snapshots_of_a_directory_are_all_of_one_moment(
     chroma: Chroma, snap: Snap, tmp_path: Path, shape: Shape
 ) -> None:
-    back_up_and_check(chroma, snap, tmp_path / "chroma", shape, 40)
+    back_up_and_check(chroma, snap, tmp_path / "chroma", shape, MANY)
 
 
 @pytest.mark.slow
-def test_forty_snapshots_of_a_servers_directory_are_all_of_one_moment(
+def test_many_snapshots_of_a_servers_directory_are_all_of_one_moment(
     chroma: Chroma, snap: Snap, tmp_path: Path
 ) -> None:
     folder = tmp_path / "chroma"
     with chroma.serve(folder) as url:
-        back_up_and_check(chroma, snap, folder, Shape(seed=6, threads=3), 40, url)
+        back_up_and_check(chroma, snap, folder, Shape(seed=6, threads=3), MANY, url)
 
 
 def test_the_same_check_catches_tar_of_a_live_directory(chroma: Chroma, tmp_path: Path) -> None:

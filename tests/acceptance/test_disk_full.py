@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.scale import rounds
 from tests.tmpfs import small_disk
 
 from .command import Snap, picture
@@ -60,9 +61,11 @@ def test_a_disk_that_is_full_at_some_points(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_disk_that_is_full_at_50_points(tmp_path: Path) -> None:
+def test_a_disk_that_is_full_at_many_points(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", 700 * MIB) as disk:
-        fill_up(Snap(disk / "r", tmp_path / "cache").init(), disk, tmp_path, 50)
+        fill_up(
+            Snap(disk / "r", tmp_path / "cache").init(), disk, tmp_path, rounds(50, otherwise=16)
+        )
 
 
 def test_a_full_cache_folder_is_a_clear_error_and_costs_nothing(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.scale import rounds
+
 from .command import Snap
 
 ROWS = 20_000
@@ -75,7 +77,7 @@ def test_kills_during_a_restore_in_place_leave_the_old_or_the_new(
 
 
 @pytest.mark.slow
-def test_60_kills_during_a_restore_in_place_leave_the_old_or_the_new(
+def test_many_kills_during_a_restore_in_place_leave_the_old_or_the_new(
     snap: Snap, tmp_path: Path
 ) -> None:
-    survive_kills(snap, tmp_path, 60)
+    survive_kills(snap, tmp_path, rounds(60, otherwise=20))

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.scale import rounds
+
 from .command import Picture, Snap, picture
 
 MIB = 1 << 20
@@ -97,8 +99,8 @@ def test_kills_at_random_moments_lose_nothing(snap: Snap, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_200_kills_at_random_moments_lose_nothing(snap: Snap, tmp_path: Path) -> None:
-    survive_kills(snap, tmp_path, 200)
+def test_many_kills_at_random_moments_lose_nothing(snap: Snap, tmp_path: Path) -> None:
+    survive_kills(snap, tmp_path, rounds(200, otherwise=40))
 
 
 def write_noise(path: Path, mib: int) -> None:

@@ -1,7 +1,6 @@
 """Restores into a Neo4j that are killed at any moment leave the old databases or the new ones."""
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.scale import rounds
 from tests.servers.docker import RealDocker
 from tests.servers.neo4j import Bolt, RealNeo4j
 
@@ -74,8 +74,8 @@ def make_old(server: Bolt) -> None:
     server.run("UNWIND range(1, 200) AS n CREATE (:Old {n: n})")
 
 
-KILLS = int(os.environ.get("TEST_KILLS", "5"))
-"""Each takes half a minute: 30 are for those who ask."""
+KILLS = rounds(30, otherwise=4)
+"""Each takes half a minute."""
 OLD, NEW = [{"l": ["Old"], "n": 200}], [{"l": ["New"], "n": 300}]
 
 
