@@ -16,16 +16,8 @@ from scratch import scratch_folder
 from tools import ROOT, Borg, Restic, Snap, Tool, snap_program
 
 PARTS = (
-    "starts",
-    "whole",
-    "unchanged",
-    "days",
-    "cold",
-    "small",
-    "sixty",
-    "chroma",
-    "neo4j",
-    "remote",
+    *("starts", "whole", "unchanged", "days", "cold", "small", "sixty"),
+    *("chroma", "neo4j", "remote"),
 )
 _WITH_STATES = {"days", "cold", "sixty"}
 _MEASURED_VERSIONS = {"restic": "0.19.1", "borg": "1.4.5"}

@@ -5,7 +5,6 @@ memory file system; restic and snap use the same ones in turn.
 """
 
 import shutil
-import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from typing import Any
 
 from benchmark import Bench, Runs, same_tree
 from datasets import make_rows
-from record import Budget, at_most, times_as_fast
+from record import times_as_fast
 from scratch import require_space
 from tools import PASSWORD, ROOT, Measured, Restic, Snap, Tool
 
