@@ -3,8 +3,8 @@
 An object is one key, ``prefix + name``, written by one request (by parts above 64 MiB), so a reader
 sees all of it or none. What arrived is proven by the checksum that the server sends back.
 
-A delete is a plain one. Where the bucket keeps versions, which Object Lock makes it do, the object is
-gone for every reader and stays as an old version: to take that away is the bucket owner's right alone.
+A delete is a plain one. Where the bucket keeps versions, which Object Lock makes it do, the object
+is gone for every reader and stays as an old version: to take that away is the bucket owner's right.
 """
 
 import base64
@@ -44,6 +44,7 @@ _ANSWER_SECONDS = 60.0
 """How long a server may say nothing before it is taken for stuck."""
 
 _NO_LOCK = "ObjectLockConfigurationNotFoundError"
+_LOCK_HINT = "make a bucket with Object Lock, or take the retention out of the configuration"
 _SECOND_NS = 10**9
 
 
@@ -64,6 +65,7 @@ class S3Backend:
     ) -> None:
         self._place = place
         self._bucket_seen = False
+        self._lock_known = False
         self._client = _connect(place, connect_seconds, answer_seconds)
         self._failures = failures()
 
@@ -273,25 +275,30 @@ class S3Backend:
 
     def _retention(self, until_ns: int) -> dict[str, Any]:
         """Return what makes a put protect its object."""
+        until = datetime.fromtimestamp(-(-until_ns // _SECOND_NS), UTC)
+        if not self._lock_known:
+            self._require_lock()
+            self._lock_known = True
+        return {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": until}
+
+    def _require_lock(self) -> None:
         try:
             self._client.get_object_lock_configuration(Bucket=self._place.bucket)
         except self._client.exceptions.ClientError as error:
             if error.response["Error"].get("Code") == _NO_LOCK:
                 raise RetentionUnsupported(
                     f"{self.location}: the bucket has no Object Lock",
-                    "make a bucket with Object Lock, or take the retention out of the configuration",
+                    _LOCK_HINT,
                 ) from error
             # Not allowed to know: what the object says afterwards decides.
         except self._failures as error:
             raise translate_failure(error, "", self.location) from error
-        until = datetime.fromtimestamp(-(-until_ns // _SECOND_NS), UTC)
-        return {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": until}
 
     def _confirm_retention(self, name: str) -> None:
         if not _kept_until(self._head(name)):
             raise RetentionUnsupported(
                 f"{self.location}: {name}: was stored, but the store does not protect it",
-                "make a bucket with Object Lock, or take the retention out of the configuration",
+                _LOCK_HINT,
             )
 
     def _nothing(self, name: str, offset: int, length: int | None = 0) -> bytes:
@@ -344,7 +351,7 @@ def _connect(place: S3Place, connect_seconds: float, answer_seconds: float) -> A
     except failures() as error:
         raise translate_failure(error, "", place.shown) from error
     except ValueError as error:
-        raise BackendError(f"{place.shown}: {error}", "check the endpoint and the region") from error
+        raise BackendError(f"{place.shown}: {error}", "check endpoint= and region=") from error
 
 
 def _checksum(data: Buffer) -> str:

@@ -98,30 +98,35 @@ def translate_answer(
     code, status = str(error.get("Code", "")), int(meta.get("HTTPStatusCode", 0) or 0)
     where = f"{place}: {name}" if name else place
     said = f"{where}: {_sentence(error, code, status)}"
+    found = BackendError(said, _OTHERS.get(code, ""))
     if code in _ELSEWHERE:
-        return BackendError(said, _region_hint(error, meta))
-    if code in _OTHERS:
-        return BackendError(said, _OTHERS[code])
-    if code in _FULL or status == 507:
-        return StorageFull(said, "free some space there; nothing that was stored is lost")
-    if code in _FOR_NOW or status in (408, 429) or status >= 500:
-        return BackendUnavailable(said, "check the server, or try again later")
-    if code in _MISSING:
-        return ObjectNotFound(f"{name}: not found in {place}")
-    if code in _RETAINED:
-        return retained(name, place)
+        found = BackendError(said, _region_hint(error, meta))
+    elif code in _OTHERS:
+        pass
+    elif code in _FULL or status == 507:
+        found = StorageFull(said, "free some space there; nothing that was stored is lost")
+    elif code in _FOR_NOW or status in (408, 429) or status >= 500:
+        found = BackendUnavailable(said, "check the server, or try again later")
+    elif code in _MISSING:
+        found = ObjectNotFound(f"{name}: not found in {place}")
+    elif code in _RETAINED:
+        found = retained(name, place)
+    elif status in (401, 403) or code in _WRONG_KEY:
+        found = _refusal(where, code, operation)
+    return found
+
+
+def _refusal(where: str, code: str, operation: str) -> PermissionDenied:
     if code in _WRONG_KEY:
         return PermissionDenied(
             f"{where}: {_WRONG_KEY[code]}",
             "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN or the profile",
         )
-    if status in (401, 403):
-        verb = _VERBS.get(operation, "deleting")
-        return PermissionDenied(
-            f"{where}: {verb} is not allowed with these credentials",
-            f"let their policy allow {verb} in this bucket ({_ACTIONS[operation]})",
-        )
-    return BackendError(said)
+    verb = _VERBS.get(operation, "deleting")
+    return PermissionDenied(
+        f"{where}: {verb} is not allowed with these credentials",
+        f"let their policy allow {verb} in this bucket ({_ACTIONS[operation]})",
+    )
 
 
 def retained(name: str, place: str, until: str = "") -> ObjectRetained:

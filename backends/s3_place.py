@@ -90,7 +90,7 @@ def _query(text: str) -> dict[str, str]:
                 f"it has {', '.join(sorted(_KNOWN))}; credentials come from AWS_* or a profile",
             )
         if not value:
-            raise UsageError(f"{name}= is empty in the S3 place", "give it a value, or leave it out")
+            raise UsageError(f"{name}= is empty in the S3 place", "give it a value or leave it out")
     found = dict(pairs)
     if len(found) < len(pairs):
         raise UsageError("a setting stands twice in the S3 place", _FORM)

@@ -14,7 +14,6 @@ from snap.backends.readonly import ReadOnlyBackend
 from snap.backends.retry import RetryingBackend, RetryPolicy
 from snap.backends.s3 import S3Backend
 from snap.backends.s3_place import parse_place
-
 from tests.servers.s3 import Bucket, S3Server
 
 from .contract import BackendContract
