@@ -189,7 +189,16 @@ class S3Backend:
         except ObjectNotFound:
             self._require_bucket()
             raise
+        except BackendError as error:
+            if 400 <= _status(getattr(error.__cause__, "response", None) or {}) < 500:
+                self._ask_why(name)
+            raise
         return answer
+
+    def _ask_why(self, name: str) -> None:
+        """Raise what HEAD, whose answer has no words, could not say."""
+        with self._translated("stat", name):
+            self._client.get_object(**self._where(name), Range="bytes=0-0")["Body"].close()
 
     def _require_bucket(self) -> None:
         """Tell a bucket that is not there from an object that is not: HEAD answers both alike."""
@@ -261,11 +270,13 @@ class S3Backend:
 
     def _is_taken(self, error: BackendError, name: str) -> bool:
         """Return whether an exclusive put failed because the name is taken."""
-        response = getattr(error.__cause__, "response", {})
-        if _status(response) == 412:
+        if not isinstance(error.__cause__, self._client.exceptions.ClientError):
+            return False
+        status = _status(error.__cause__.response)
+        if status == 412:
             return True
         # 409: somebody writes or deletes it at this moment. Only if it is there, we came too late.
-        if _status(response) != 409:
+        if status != 409:
             return False
         try:
             self.stat(name)

@@ -139,8 +139,9 @@ def retained(name: str, place: str, until: str = "") -> ObjectRetained:
 
 _ACTIONS = {
     "put": "s3:PutObject",
-    "get": "s3:GetObject",
-    "stat": "s3:GetObject",
+    # Without the second, what is not there is answered with "forbidden" as well.
+    "get": "s3:GetObject, s3:ListBucket",
+    "stat": "s3:GetObject, s3:ListBucket",
     "list": "s3:ListBucket",
     "delete": "s3:DeleteObject",
 }

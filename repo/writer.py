@@ -1,7 +1,7 @@
 """Storing blobs: hash, look up, compress, pack, encrypt, verify, upload, index.
 
 Bounded memory whatever the input: plaintext waiting for a worker, one data pack and one metadata
-pack being filled, and the packs being sealed and uploaded are all limited. zstandard, blake3 and cryptography
+pack being filled, and the packs on their way are all limited. zstandard, blake3 and cryptography
 release the GIL, so workers use all cores.
 """
 
@@ -145,7 +145,7 @@ class BlobWriter:
         self._keys = repository.keys
         self._options = options
         self._pool = ThreadPoolExecutor(options.workers, "snap-blob")
-        # As many packs are sealed and uploaded at once, while the next is filled, as help this store.
+        # Packs that are sealed and uploaded while the next is filled.
         uploads = repository.backend.parallel_puts
         self._sealers = ThreadPoolExecutor(uploads, "snap-pack")
         self._sealing = threading.BoundedSemaphore(uploads)

@@ -1,4 +1,4 @@
-"""A proxy before an HTTP server that does to it what networks and gateways do: cut, stall, refuse."""
+"""A proxy before an HTTP server that does what networks and gateways do: cut, stall, refuse."""
 
 import contextlib
 import http.client
@@ -55,9 +55,7 @@ class Trouble:
     def answer(self) -> bytes:
         if self.body is not None:
             return self.body
-        return (
-            f"<?xml version='1.0'?><Error><Code>{self.code}</Code><Message>made up</Message></Error>"
-        ).encode()
+        return f"<Error><Code>{self.code}</Code><Message>made up</Message></Error>".encode()
 
 
 @dataclass

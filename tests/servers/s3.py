@@ -114,7 +114,7 @@ class Bucket:
     def url_through(self, endpoint: str) -> str:
         return self.url.replace(self.server.endpoint, endpoint)
 
-    def keys(self) -> list[str]:
+    def listed(self) -> list[str]:
         pages = self.server.client().get_paginator("list_objects_v2").paginate(Bucket=self.name)
         return [found["Key"] for page in pages for found in page.get("Contents", ())]
 
