@@ -72,6 +72,11 @@ class Backend(Protocol):
         """Where the store is, for messages; never holds a secret."""
         ...
 
+    @property
+    def parallel_puts(self) -> int:
+        """How many puts at once make it fast: 1 where one already uses all of it."""
+        ...
+
     def put(
         self,
         name: str,

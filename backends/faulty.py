@@ -63,6 +63,11 @@ class FaultyBackend:
         """Return the inner store's location."""
         return self._inner.location
 
+    @property
+    def parallel_puts(self) -> int:
+        """Return the inner store's number."""
+        return self._inner.parallel_puts
+
     def _struck(self, operation: str, name: str) -> list[Fault]:
         with self._lock:
             self.calls.append((operation, name))

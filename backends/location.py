@@ -8,10 +8,14 @@ from snap.errors import UsageError
 from .base import Backend
 from .local import LocalBackend
 from .retry import RetryingBackend
+from .s3 import S3Backend
+from .s3_place import parse_place
 
 
 def open_backend(location: str) -> Backend:
-    """Return the store at ``location``, a folder or ``file:///folder``, with its wrappers.
+    """Return the store at ``location``, a folder, ``file:///folder`` or ``s3://bucket/prefix``.
+
+    It has its wrappers on.
 
     Raises:
         UsageError: not a location that this version can open.
@@ -23,7 +27,9 @@ def open_backend(location: str) -> Backend:
         return RetryingBackend(LocalBackend(_folder(location)))
     if scheme == "file":
         return RetryingBackend(LocalBackend(_folder_of_url(location, rest)))
-    if scheme in ("sftp", "s3"):
+    if scheme == "s3":
+        return RetryingBackend(S3Backend(parse_place(location)))
+    if scheme in ("sftp",):
         raise UsageError(f"{scheme}:// is not supported by this version yet", "use a folder")
     raise UsageError(f"unknown kind of repository: {scheme}://", "use a folder")
 

@@ -16,6 +16,11 @@ class ReadOnlyBackend:
         """Return the inner store's location."""
         return self._inner.location
 
+    @property
+    def parallel_puts(self) -> int:
+        """Return the inner store's number."""
+        return self._inner.parallel_puts
+
     def put(
         self,
         name: str,

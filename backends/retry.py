@@ -52,6 +52,11 @@ class RetryingBackend:
         """Return the inner store's location."""
         return self._inner.location
 
+    @property
+    def parallel_puts(self) -> int:
+        """Return the inner store's number."""
+        return self._inner.parallel_puts
+
     def _try(self, action: Callable[[], _T]) -> _T:
         failures = self._begin()
         while True:

@@ -7,6 +7,7 @@ import click
 from snap.errors import UsageError
 from snap.repo.keys import Capability, KeySlot, calibrate
 
+from .errors import INCOMPLETE, OK
 from .init import default_label, kdf_option, print_recovery_key
 from .options import SnapCommand, SnapGroup
 from .output import print_json, print_line, print_table
@@ -128,8 +129,9 @@ def remove_key(settings: Settings, *, id_: str) -> int:
     """
     with open_session(settings) as repository:
         slot = repository.remove_slot(id_)
-    _print_slot("removed", slot, settings)
-    return 0
+        kept = bool(repository.kept)
+    _print_slot("could not yet remove" if kept else "removed", slot, settings)
+    return INCOMPLETE if kept else OK
 
 
 @command.command("passwd", cls=SnapCommand)
@@ -144,8 +146,9 @@ def change_password(
         slot = repository.change_passphrase(
             choose_new_password(new_password_file), cost=calibrate(kdf_seconds)
         )
+        kept = bool(repository.kept)
     _print_slot("changed the password of", slot, settings)
-    return 0
+    return INCOMPLETE if kept else OK
 
 
 def _print_slot(verb: str, slot: KeySlot, settings: Settings) -> None:

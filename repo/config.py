@@ -3,7 +3,7 @@
 import hmac
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from snap.errors import IntegrityError, SnapError
@@ -15,6 +15,8 @@ CONFIG_NAME = "config"
 ID_BYTES = 16
 _KNOWN_FEATURES: frozenset[str] = frozenset()
 _CONFIG_LIMIT_BYTES = 1 << 20
+PACKS_IN_FLIGHT_BYTES = 72 << 20
+"""Finished packs that are in memory at once, however many; a backup may use 250 MiB in all."""
 
 
 class RepositoryNotFound(SnapError):
@@ -41,6 +43,17 @@ class Parameters:
     blob_min_bytes: int = 256 << 10
     blob_avg_bytes: int = 1 << 20
     blob_max_bytes: int = 4 << 20
+
+    @classmethod
+    def for_puts(cls, parallel_puts: int) -> "Parameters":
+        """Return those for a store: packs so small that as many as it takes at once fit in memory.
+
+        With 8 uploads at once that is 8 MiB, 115 requests for a gigabyte. The last blob of a pack
+        makes it larger than that, by half a blob or so.
+        """
+        usual = cls()
+        share = PACKS_IN_FLIGHT_BYTES // parallel_puts - usual.blob_avg_bytes
+        return replace(usual, pack_bytes=min(usual.pack_bytes, share))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ It knows the format's objects and how to open them; what is done with them (back
 lives in the engines beside it.
 """
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
-from snap.backends.base import Backend, ObjectExists, ObjectNotFound
+from snap.backends.base import Backend, BackendError, ObjectExists, ObjectNotFound, ObjectRetained
 from snap.errors import IntegrityError, SnapError, UsageError
 
 from . import keys as key_slots
@@ -56,6 +57,7 @@ class Repository:
         blobs: Reads blobs by id.
         holdings: Says which blobs the store really has.
         warnings: What the user should know, once.
+        kept: Key slots that were removed and that the store keeps for now: they still open it.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Repository:
         self.cache = cache
         self.clock = clock
         self.warnings: list[str] = []
+        self.kept: list[ObjectId] = []
         self._index_warnings: set[str] = set()
         self.blobs = BlobReader(backend, keys, cache, self.load_readable_index)
         self.holdings = Holdings(backend, cache, self._warn)
@@ -255,7 +258,7 @@ class Repository:
         return _store_slot(self.backend, stored), text
 
     def remove_slot(self, slot_id_prefix: str) -> KeySlot:
-        """Remove a key slot.
+        """Remove a key slot; one that the store does not let go yet joins `kept`.
 
         Raises:
             UsageError: no slot, or several, begin so; or it is the last full one, without
@@ -273,8 +276,15 @@ class Repository:
                 "this is the last full key: without it nothing can ever be restored",
                 "add another full key first with 'snap key add'",
             )
-        self.backend.delete(KEY_PREFIX + slot.id.hex())
+        self._delete_slot(slot)
         return slot
+
+    def _delete_slot(self, slot: KeySlot) -> None:
+        try:
+            self.backend.delete(KEY_PREFIX + slot.id.hex())
+        except ObjectRetained as error:
+            self.kept.append(slot.id)
+            self._warn(f"the key is not removed yet and still opens the repository: {error}")
 
     def change_passphrase(self, passphrase: str, *, cost: KdfCost) -> KeySlot:
         """Replace the slot in use by one with another passphrase; the new one is stored first."""
@@ -287,7 +297,7 @@ class Repository:
         self.slot = self.add_passphrase_slot(
             passphrase, capability=old.capability, label=old.label, cost=cost
         )
-        self.backend.delete(KEY_PREFIX + old.id.hex())
+        self._delete_slot(old)
         return self.slot
 
 
@@ -314,7 +324,7 @@ def create_repository(
         repository_id=os.urandom(16),
         instance_id=os.urandom(16),
         created_ns=clock(),
-        parameters=parameters or Parameters(),
+        parameters=parameters or Parameters.for_puts(backend.parallel_puts),
     )
     keys = Keys(config.repository_id, os.urandom(KEY_BYTES), private.public(), private)
     request = SlotRequest(Capability.FULL, label, config.created_ns)
@@ -328,7 +338,9 @@ def create_repository(
         backend.put(CONFIG_NAME, config.encode(keys.config_key), exclusive=True)
     except ObjectExists:
         for slot in stored:
-            backend.delete(KEY_PREFIX + slot.id.hex())
+            # Where a slot of the one that lost has to stay, it opens nothing.
+            with contextlib.suppress(BackendError):
+                backend.delete(KEY_PREFIX + slot.id.hex())
         _refuse_existing(backend)
         raise
     return config, recovery_text

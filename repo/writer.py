@@ -1,7 +1,7 @@
 """Storing blobs: hash, look up, compress, pack, encrypt, verify, upload, index.
 
 Bounded memory whatever the input: plaintext waiting for a worker, one data pack and one metadata
-pack being filled, and the packs being sealed are all limited. zstandard, blake3 and cryptography
+pack being filled, and the packs on their way are all limited. zstandard, blake3 and cryptography
 release the GIL, so workers use all cores.
 """
 
@@ -19,6 +19,7 @@ from . import codec
 from .clock import MINUTE_NS
 from .codec import DecodeError
 from .compression import Compression, compressor
+from .config import PACKS_IN_FLIGHT_BYTES
 from .digests import Chunks
 from .ids import BlobId, Kind, pack_name
 from .pack import META_PACK, PackBuilder, PackSummary, PendingBlob, pack_kind_of
@@ -31,8 +32,6 @@ _BATCH_BYTES = 512 << 10
 _BATCH_BLOBS = 64
 _PER_BLOB_OVERHEAD_BYTES = 4096
 _META_PACK_BYTES = 8 * MIB
-_SEALING_PACKS = 1
-"""Packs that wait or are sealed while the next is filled: each is 32 MiB of memory."""
 _INDEX_EVERY_PACKS = 64
 _INDEX_EVERY_BLOBS = 50_000
 """So many entries of packs wait in memory at most, 350 bytes each; small files make many a pack."""
@@ -146,8 +145,11 @@ class BlobWriter:
         self._keys = repository.keys
         self._options = options
         self._pool = ThreadPoolExecutor(options.workers, "snap-blob")
-        self._sealers = ThreadPoolExecutor(1, "snap-pack")
-        self._sealing = threading.BoundedSemaphore(_SEALING_PACKS)
+        # Packs that are sealed and uploaded while the next is filled.
+        uploads = repository.backend.parallel_puts
+        self._sealers = ThreadPoolExecutor(uploads, "snap-pack")
+        self._sealing = threading.BoundedSemaphore(uploads)
+        self._sealing_bytes = _BytesBudget(PACKS_IN_FLIGHT_BYTES)
         self._budget = _BytesBudget(_IN_FLIGHT_BYTES)
         self._batch = _Batch()
         self._local = threading.local()
@@ -294,6 +296,7 @@ class BlobWriter:
 
     def _start_sealing(self, pack: PackBuilder) -> None:
         self._sealing.acquire()
+        self._sealing_bytes.take(pack.reserved_bytes)
         future = self._sealers.submit(self._seal, pack)
         with self._lock:
             self._sealing_futures = [f for f in self._sealing_futures if not f.done()]
@@ -308,6 +311,7 @@ class BlobWriter:
             self._fail(error)
             raise
         finally:
+            self._sealing_bytes.give(pack.reserved_bytes)
             self._sealing.release()
 
     def _store_pack(self, pack: PackBuilder) -> None:

@@ -1,5 +1,6 @@
 """The contract suite on every store and every wrapper."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ from snap.backends.location import open_backend
 from snap.backends.memory import MemoryBackend
 from snap.backends.readonly import ReadOnlyBackend
 from snap.backends.retry import RetryingBackend, RetryPolicy
+from snap.backends.s3 import S3Backend
+from snap.backends.s3_place import parse_place
+from tests.servers.s3 import Bucket, S3Server
 
 from .contract import BackendContract
 
@@ -31,6 +35,27 @@ class TestByLocation(BackendContract):
     @pytest.fixture
     def backend(self, tmp_path: Path) -> Backend:
         return open_backend(f"file://{tmp_path}/store")
+
+
+class TestS3(BackendContract):
+    """The store itself, without the retries around it."""
+
+    @pytest.fixture
+    def backend(self, bucket: Bucket) -> Iterator[Backend]:
+        store = S3Backend(parse_place(bucket.url))
+        yield store
+        store.close()
+
+
+class TestS3ByLocation(BackendContract):
+    """At the top of a bucket that keeps every version and protects it for a day."""
+
+    @pytest.fixture
+    def backend(self, s3_user: S3Server) -> Iterator[Backend]:
+        with s3_user.bucket(lock_days=1) as bucket:
+            store = open_backend(bucket.url.replace("/some/prefix", ""))
+            yield store
+            store.close()
 
 
 class TestFaultyWithoutFaults(BackendContract):

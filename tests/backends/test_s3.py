@@ -1,0 +1,513 @@
+"""S3 on a real server: what it promises beyond the contract, and what networks do to it."""
+
+import builtins
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from snap.backends.base import (
+    Backend,
+    BackendError,
+    BackendUnavailable,
+    ObjectExists,
+    ObjectNotFound,
+    ObjectRetained,
+    PermissionDenied,
+    RetentionUnsupported,
+    ShortRead,
+)
+from snap.backends.location import open_backend
+from snap.backends.retry import RetryingBackend, RetryPolicy
+from snap.backends.s3 import S3Backend
+from snap.backends.s3_place import parse_place
+from snap.errors import UsageError
+from tests.servers.http_proxy import (
+    CUT_ANSWER,
+    CUT_REQUEST,
+    LOSE_ANSWER,
+    REFUSE,
+    REPLACE,
+    SHORTEN,
+    STALL,
+    STALL_ANSWER,
+    Proxy,
+    Trouble,
+    proxy,
+)
+from tests.servers.s3 import Bucket, S3Server
+
+BIG = random.Random(1).randbytes(3_000_000)
+HOUR_NS = 3600 * 10**9
+SILENT = (STALL, STALL_ANSWER)
+
+
+@pytest.fixture
+def store(bucket: Bucket) -> Iterator[S3Backend]:
+    store = S3Backend(parse_place(bucket.url))
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def between(s3_user: S3Server) -> Iterator[Proxy]:
+    with proxy(s3_user.endpoint) as between:
+        yield between
+
+
+@pytest.fixture
+def far(bucket: Bucket, between: Proxy) -> Iterator[S3Backend]:
+    """The store behind a network."""
+    store = S3Backend(parse_place(bucket.url_through(between.endpoint)))
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def hasty(bucket: Bucket, between: Proxy) -> Iterator[S3Backend]:
+    """The same for calls that are never answered: a second of silence is enough."""
+    place = parse_place(bucket.url_through(between.endpoint))
+    store = S3Backend(place, connect_seconds=1, answer_seconds=1)
+    yield store
+    store.close()
+
+
+def patient(store: Backend) -> RetryingBackend:
+    return RetryingBackend(store, RetryPolicy(attempts=4), sleep=lambda _: None)
+
+
+# What is stored, and how
+
+
+def test_objects_lie_below_the_prefix_and_what_else_is_there_is_left_alone(
+    bucket: Bucket, store: S3Backend
+) -> None:
+    bucket.overwrite("some/other", b"x")
+    bucket.overwrite("some/prefix/not a name", b"x")
+    bucket.overwrite("some/prefixed", b"x")
+    store.put("a/b", b"1")
+    assert [stat.name for stat in store.list("")] == ["a/b"]
+    assert bucket.raw("some/prefix/a/b") == b"1"
+
+
+def test_a_listing_goes_on_over_many_pages(bucket: Bucket, between: Proxy) -> None:
+    # The server gives a thousand names a page; one of a hundred is asked for on the way.
+    store = S3Backend(parse_place(bucket.url_through(between.endpoint)))
+    asked = store._client.list_objects_v2
+    store._client.list_objects_v2 = lambda **given: asked(**given, MaxKeys=10)
+    for n in range(35):
+        store.put(f"d/{n:02}", b"x")
+    between.seen.clear()
+    assert [stat.name for stat in store.list("d/")] == [f"d/{n:02}" for n in range(35)]
+    assert len(between.seen) == 4
+    store.close()
+
+
+def test_a_large_object_goes_by_parts_and_is_whole(
+    bucket: Bucket, between: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("snap.backends.s3._PARTS_ABOVE_BYTES", 10_000_000)
+    monkeypatch.setattr("snap.backends.s3._PART_BYTES", 5 << 20)
+    store = S3Backend(parse_place(bucket.url_through(between.endpoint)))
+    data = BIG * 4
+    store.put("a", data, exclusive=True)
+    assert sum("partNumber" in target for _, target in between.seen) == 3
+    assert store.get("a") == data
+    with pytest.raises(ObjectExists):
+        store.put("a", b"x" * 11_000_000, exclusive=True)
+    assert store.get("a", 11_000_000) == data[11_000_000:]
+    between.troubles = [Trouble(CUT_REQUEST, "PUT", "partNumber=2")]
+    with pytest.raises(BackendUnavailable):
+        store.put("b", data)
+    with pytest.raises(ObjectNotFound):
+        store.stat("b")
+    uploads = bucket.server.client().list_multipart_uploads(Bucket=bucket.name)
+    assert not uploads.get("Uploads")
+    store.close()
+
+
+def test_data_may_have_a_storage_class_of_its_own(bucket: Bucket) -> None:
+    store = S3Backend(parse_place(bucket.url + "&data_class=GLACIER_IR"))
+    for name in ("data/aa/x", "meta/aa/x"):
+        store.put(name, b"x")
+    found = bucket.server.client().list_objects_v2(Bucket=bucket.name)["Contents"]
+    classes = {entry["Key"].split("/")[2]: entry["StorageClass"] for entry in found}
+    assert classes == {"data": "GLACIER_IR", "meta": "STANDARD"}
+    store.close()
+
+
+def test_a_storage_class_that_the_store_does_not_know_is_said(bucket: Bucket) -> None:
+    store = S3Backend(parse_place(bucket.url + "&data_class=NONSENSE"))
+    with pytest.raises(BackendError, match="InvalidStorageClass") as caught:
+        store.put("data/aa/x", b"x")
+    assert "data_class" in caught.value.hint
+    store.close()
+
+
+def test_eight_puts_are_on_their_way_at_once(far: S3Backend) -> None:
+    together = threading.Barrier(far.parallel_puts)
+    asked = far._client.put_object
+
+    def meet(**given: Any) -> Any:
+        together.wait(30)
+        return asked(**given)
+
+    far._client.put_object = meet
+    threads = [
+        threading.Thread(target=far.put, args=(f"d/{n}", BIG)) for n in range(far.parallel_puts)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(list(far.list("d/"))) == far.parallel_puts
+
+
+# Object Lock
+
+
+def test_an_object_can_be_protected_for_a_time(s3_user: S3Server) -> None:
+    with s3_user.bucket(lock=True) as bucket:
+        store = S3Backend(parse_place(bucket.url))
+        store.put("a", b"kept", retain_until_ns=time.time_ns() + HOUR_NS)
+        head = s3_user.client().head_object(Bucket=bucket.name, Key="some/prefix/a")
+        assert head["ObjectLockMode"] == "COMPLIANCE"
+        assert head["ObjectLockRetainUntilDate"].timestamp() > time.time() + 3500
+        # Gone for readers; the version that is protected stays.
+        store.delete("a")
+        with pytest.raises(ObjectNotFound):
+            store.get("a")
+        versions = s3_user.client().list_object_versions(Bucket=bucket.name)["Versions"]
+        old = versions[0]["VersionId"]
+        kept = s3_user.client().get_object(Bucket=bucket.name, Key="some/prefix/a", VersionId=old)
+        assert kept["Body"].read() == b"kept"
+        store.close()
+
+
+def test_without_object_lock_nothing_is_stored_that_should_be_protected(store: S3Backend) -> None:
+    with pytest.raises(RetentionUnsupported):
+        store.put("a", b"x", retain_until_ns=time.time_ns() + HOUR_NS)
+    with pytest.raises(ObjectNotFound):
+        store.stat("a")
+
+
+def test_protection_that_the_store_only_promises_is_found_out(
+    bucket: Bucket, between: Proxy, far: S3Backend
+) -> None:
+    between.troubles = [Trouble(REFUSE, "GET", "object-lock", status=403, code="AccessDenied")]
+    # A store that takes the headers and does nothing about them.
+    asked = far._client.put_object
+    far._client.put_object = lambda **given: asked(
+        **{name: value for name, value in given.items() if "Lock" not in name}
+    )
+    with pytest.raises(RetentionUnsupported, match="does not protect"):
+        far.put("a", b"x", retain_until_ns=time.time_ns() + HOUR_NS)
+
+
+def test_a_deletion_that_a_lock_forbids_is_told_from_one_without_permission(
+    s3_user: S3Server, between: Proxy
+) -> None:
+    with s3_user.bucket(lock=True) as bucket:
+        store = S3Backend(parse_place(bucket.url_through(between.endpoint)))
+        store.put("locked", b"x", retain_until_ns=time.time_ns() + HOUR_NS)
+        store.put("free", b"x")
+        between.troubles = [Trouble(REFUSE, "DELETE", times=None, status=403, code="AccessDenied")]
+        with pytest.raises(ObjectRetained, match="until 20"):
+            store.delete("locked")
+        with pytest.raises(PermissionDenied) as caught:
+            store.delete("free")
+        assert not isinstance(caught.value, ObjectRetained)
+        assert "s3:DeleteObject" in caught.value.hint
+        store.close()
+
+
+# Who may do what
+
+
+def opened_as(user: str, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> S3Backend:
+    for name, value in bucket.server.environment(user).items():
+        monkeypatch.setenv(name, value)
+    return S3Backend(parse_place(bucket.url))
+
+
+@pytest.mark.parametrize(
+    ("user", "action"),
+    [
+        ("no-put", "s3:PutObject"),
+        ("no-get", "s3:GetObject"),
+        ("no-list", "s3:ListBucket"),
+    ],
+)
+def test_who_may_not_do_one_thing_is_told_which(
+    user: str, action: str, bucket: Bucket, store: S3Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put("there", b"x")
+    limited = opened_as(user, bucket, monkeypatch)
+    calls: dict[str, list[Callable[[], object]]] = {
+        "s3:PutObject": [lambda: limited.put("a", b"x")],
+        "s3:GetObject": [lambda: limited.get("there"), lambda: limited.stat("there")],
+        "s3:ListBucket": [lambda: list(limited.list(""))],
+    }
+    for wanted, tries in calls.items():
+        for call in tries:
+            if wanted != action:
+                call()
+                continue
+            with pytest.raises(PermissionDenied) as caught:
+                call()
+            assert action in caught.value.hint
+    if user == "no-put":
+        with pytest.raises(PermissionDenied) as caught:
+            limited.delete("there")
+        assert "s3:DeleteObject" in caught.value.hint
+    limited.close()
+
+
+def test_wrong_keys_are_said_without_saying_them(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (
+        ("AWS_ACCESS_KEY_ID", "AKIANOBODY"),
+        ("AWS_SECRET_ACCESS_KEY", "hush-hush"),
+    ):
+        monkeypatch.setenv(name, value)
+        store = S3Backend(parse_place(bucket.url))
+        calls: list[Callable[[], object]] = [
+            lambda store=store: store.put("a", b"x"),  # type: ignore[misc]
+            lambda store=store: store.stat("a"),  # type: ignore[misc]
+        ]
+        for call in calls:
+            with pytest.raises(PermissionDenied) as caught:
+                call()
+            said = str(caught.value) + caught.value.hint
+            assert "hush" not in said
+            assert "AWS_SECRET_ACCESS_KEY" in said
+        store.close()
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "admin")
+
+
+def test_no_credentials_at_all_are_said_at_once(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    store = open_backend(bucket.url)
+    with pytest.raises(PermissionDenied, match="no usable credentials"):
+        store.stat("a")
+    store.close()
+
+
+def test_a_profile_that_is_not_there_is_said(bucket: Bucket) -> None:
+    with pytest.raises(PermissionDenied, match="no usable credentials"):
+        open_backend(bucket.url + "&profile=nobody")
+
+
+def test_a_bucket_that_is_not_there_is_told_from_an_empty_one(
+    s3_user: S3Server, bucket: Bucket
+) -> None:
+    store = S3Backend(parse_place(bucket.url.replace(bucket.name, "no-such-bucket")))
+    calls: list[Callable[[], object]] = [
+        lambda: store.stat("config"),
+        lambda: store.get("config"),
+        lambda: store.put("config", b"x"),
+        lambda: list(store.list("")),
+        lambda: store.delete("config"),
+    ]
+    for call in calls:
+        with pytest.raises(BackendError, match="NoSuchBucket") as caught:
+            call()
+        assert type(caught.value) is BackendError
+        assert "bucket" in caught.value.hint
+    store.close()
+
+
+def test_a_bucket_elsewhere_is_said_with_its_region(between: Proxy, far: S3Backend) -> None:
+    moved = Trouble(
+        REFUSE,
+        status=400,
+        times=None,
+        body=b"<Error><Code>AuthorizationHeaderMalformed</Code><Message>the region 'us-east-1' is "
+        b"wrong; expecting 'eu-south-1'</Message><Region>eu-south-1</Region></Error>",
+    )
+    between.troubles = [moved]
+    for call in (lambda: far.put("a", b"x"), lambda: far.delete("a")):
+        with pytest.raises(BackendError) as caught:
+            call()
+        assert "region=eu-south-1" in caught.value.hint
+
+
+def test_a_missing_boto3_is_said_with_the_extra_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *rest: Any, **named: Any) -> Any:
+        if name.startswith("boto3"):
+            raise ImportError(name)
+        return real(name, *rest, **named)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(BackendError, match="boto3") as caught:
+        open_backend("s3://bucket")
+    assert "snap-backup[s3]" in caught.value.hint
+
+
+def test_a_name_that_leads_elsewhere_never_leaves_the_prefix() -> None:
+    with pytest.raises(UsageError):
+        parse_place("s3://bucket/../other")
+
+
+# Networks
+
+
+def test_a_server_that_is_not_there_is_unavailable(s3_user: S3Server) -> None:
+    with proxy(s3_user.endpoint) as gone:
+        url = f"s3://bucket/x?endpoint={gone.endpoint}"
+    store = S3Backend(parse_place(url))
+    with pytest.raises(BackendUnavailable) as caught:
+        store.stat("a")
+    assert "check the network" in caught.value.hint
+    store.close()
+
+
+@pytest.mark.parametrize("kind", [CUT_REQUEST, LOSE_ANSWER, STALL, REFUSE])
+def test_a_put_that_is_interrupted_is_unavailable_and_the_next_succeeds(
+    kind: str, between: Proxy, far: S3Backend, hasty: S3Backend
+) -> None:
+    between.troubles = [Trouble(kind, "PUT")]
+    with pytest.raises(BackendUnavailable):
+        (hasty if kind in SILENT else far).put("a", BIG)
+    if kind not in SILENT:
+        between.troubles = [Trouble(kind, "PUT")]
+    patient(far).put("a", BIG)
+    assert far.get("a") == BIG
+
+
+@pytest.mark.parametrize("kind", [CUT_ANSWER, STALL_ANSWER, STALL, REFUSE])
+@pytest.mark.parametrize("asked", [(0, None), (1000, 2_000_000)])
+def test_a_get_that_is_interrupted_is_unavailable_and_the_next_succeeds(
+    kind: str, asked: tuple[int, int | None], between: Proxy, far: S3Backend, hasty: S3Backend
+) -> None:
+    far.put("a", BIG)
+    between.troubles = [Trouble(kind, "GET", times=1 if kind in SILENT else 2)]
+    with pytest.raises(BackendUnavailable):
+        (hasty if kind in SILENT else far).get("a", *asked)
+    assert patient(far).get("a", *asked) == BIG[asked[0] :][: asked[1]]
+
+
+def test_a_range_that_came_half_as_if_it_were_all_is_noticed(
+    between: Proxy, far: S3Backend
+) -> None:
+    far.put("a", BIG)
+    between.troubles = [Trouble(SHORTEN, "GET")]
+    with pytest.raises(BackendUnavailable):
+        far.get("a", 10, 1000)
+
+
+def test_a_server_without_ranges_sends_all_and_the_range_is_taken_from_it(
+    between: Proxy, far: S3Backend
+) -> None:
+    far.put("a", BIG)
+    between.troubles = [Trouble(REFUSE, "GET", times=None, status=200, body=BIG)]
+    assert far.get("a", 10, 1000) == BIG[10:1010]
+    with pytest.raises(ShortRead):
+        far.get("a", 10, len(BIG))
+
+
+@pytest.mark.parametrize("kind", [CUT_ANSWER, STALL, REFUSE, SHORTEN])
+def test_a_listing_that_is_interrupted_is_complete_after_all(
+    kind: str, between: Proxy, far: S3Backend, hasty: S3Backend
+) -> None:
+    for n in range(20):
+        far.put(f"d/{n:02}", b"x")
+    between.troubles = [Trouble(kind, "GET", "list-type")]
+    with pytest.raises(BackendUnavailable):
+        list((hasty if kind in SILENT else far).list("d/"))
+    if kind not in SILENT:
+        between.troubles = [Trouble(kind, "GET", "list-type")]
+    assert sorted(s.name for s in patient(far).list("d/")) == [f"d/{n:02}" for n in range(20)]
+
+
+def test_a_listing_that_breaks_off_between_pages_is_noticed(between: Proxy, far: S3Backend) -> None:
+    page = b"<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>"
+    between.troubles = [Trouble(REFUSE, "GET", "list-type", status=200, body=page)]
+    with pytest.raises(BackendUnavailable, match="breaks off"):
+        list(far.list("d/"))
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_a_put_whose_answer_was_lost_is_a_success(
+    exclusive: bool, between: Proxy, far: S3Backend
+) -> None:
+    between.troubles = [Trouble(LOSE_ANSWER, "PUT")]
+    patient(far).put("a", BIG, exclusive=exclusive)
+    assert far.get("a") == BIG
+    with pytest.raises(ObjectExists):
+        patient(far).put("a", b"another", exclusive=True)
+
+
+def test_a_deletion_whose_answer_was_lost_is_a_success(between: Proxy, far: S3Backend) -> None:
+    far.put("a", b"x")
+    between.troubles = [Trouble(LOSE_ANSWER, "DELETE")]
+    patient(far).delete("a")
+    with pytest.raises(ObjectNotFound):
+        far.stat("a")
+
+
+def test_a_success_that_stored_nothing_is_found_out(between: Proxy, far: S3Backend) -> None:
+    """A gateway that answers everything with a friendly page."""
+    between.troubles = [Trouble(REFUSE, "PUT", times=None, status=200, body=b"<html>hello</html>")]
+    with pytest.raises(BackendUnavailable, match="not there"):
+        far.put("a", b"x" * 1000)
+
+
+def test_a_success_that_stored_half_is_found_out(between: Proxy, far: S3Backend) -> None:
+    asked = far._client.put_object
+
+    def half(**given: Any) -> Any:
+        del given["ChecksumCRC32"]
+        answer = asked(**{**given, "Body": given["Body"][:500]})
+        answer.pop("ChecksumCRC32", None)
+        return answer
+
+    far._client.put_object = half
+    with pytest.raises(BackendUnavailable, match="not there"):
+        far.put("a", b"x" * 1000)
+
+
+def test_what_is_damaged_on_its_way_is_refused_by_the_server(far: S3Backend) -> None:
+    """The checksum that goes with an object is the one of what was meant."""
+    asked = far._client.put_object
+    far._client.put_object = lambda **given: asked(**{**given, "Body": b"y" * 1000})
+    with pytest.raises(BackendError):
+        far.put("a", b"x" * 1000)
+    with pytest.raises(ObjectNotFound):
+        far.stat("a")
+
+
+def test_who_meets_another_writer_at_this_moment_came_too_late_only_if_something_is_there(
+    between: Proxy, far: S3Backend
+) -> None:
+    conflict = Trouble(REFUSE, "PUT", status=409, code="ConditionalRequestConflict", times=None)
+    between.troubles = [conflict]
+    with pytest.raises(BackendUnavailable):
+        far.put("a", b"x", exclusive=True)
+    between.troubles = []
+    far.put("a", b"x")
+    between.troubles = [conflict]
+    with pytest.raises(ObjectExists):
+        far.put("a", b"y", exclusive=True)
+
+
+def test_another_answer_than_the_servers_own_is_not_believed(
+    between: Proxy, far: S3Backend
+) -> None:
+    far.put("a", BIG)
+    between.troubles = [Trouble(REPLACE, "GET", status=200, body=b"<html>", times=None)]
+    with pytest.raises((BackendUnavailable, ShortRead)):
+        far.get("a", 0, 1000)
+    with pytest.raises(BackendUnavailable):
+        list(far.list(""))
