@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, settings
 from tests.servers.chroma import chroma
 from tests.servers.docker import real_docker
 from tests.servers.neo4j import neo4j_server, running_neo4j
+from tests.servers.sshd import sshd
 
-__all__ = ["chroma", "neo4j_server", "open_path", "real_docker", "running_neo4j"]
+__all__ = ["chroma", "neo4j_server", "open_path", "real_docker", "running_neo4j", "sshd"]
 
 settings.register_profile(
     "quick", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
