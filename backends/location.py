@@ -5,16 +5,20 @@ from urllib.parse import unquote
 
 from snap.errors import UsageError
 
-from .base import Backend
+from .base import Backend, BackendError
 from .local import LocalBackend
 from .retry import RetryingBackend
+from .sftp_place import place_of_url
 
 
 def open_backend(location: str) -> Backend:
-    """Return the store at ``location``, a folder or ``file:///folder``, with its wrappers.
+    """Return the store at ``location``, with its wrappers.
+
+    A folder, ``file:///folder``, or ``sftp://user@host:port/folder``.
 
     Raises:
         UsageError: not a location that this version can open.
+        BackendError: what it takes is not installed.
     """
     if not location:
         raise UsageError("the repository's place is empty", "give it with -r or SNAP_REPOSITORY")
@@ -23,9 +27,23 @@ def open_backend(location: str) -> Backend:
         return RetryingBackend(LocalBackend(_folder(location)))
     if scheme == "file":
         return RetryingBackend(LocalBackend(_folder_of_url(location, rest)))
-    if scheme in ("sftp", "s3"):
+    if scheme == "sftp":
+        return RetryingBackend(_sftp(rest))
+    if scheme == "s3":
         raise UsageError(f"{scheme}:// is not supported by this version yet", "use a folder")
     raise UsageError(f"unknown kind of repository: {scheme}://", "use a folder")
+
+
+def _sftp(rest: str) -> Backend:
+    place = place_of_url(rest)
+    try:
+        # An extra, and as slow to load as some commands are.
+        from .sftp import SftpBackend  # noqa: PLC0415 - as said
+    except ImportError as error:
+        raise BackendError(
+            "a repository on an SSH server takes asyncssh", "pip install 'snap-backup[ssh]'"
+        ) from error
+    return SftpBackend(place)
 
 
 def _folder_of_url(location: str, rest: str) -> Path:

@@ -11,41 +11,41 @@ and made anew by the first one after it was lost.
 
 import asyncio
 import secrets
-import threading
-import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TypeVar, cast
+
+import asyncssh
 
 from snap.errors import UsageError
 
 from .base import (
     BackendError,
-    BackendUnavailable,
     Buffer,
     ObjectExists,
     ObjectNotFound,
     ObjectStat,
-    PermissionDenied,
     ShortRead,
-    StorageFull,
     check_prefix,
     refuse_retention,
 )
 from .files import STALE_SECONDS, TEMPORARY, check_file_name
-from .sftp_connection import Connection, SftpPlace, connect
-
-if TYPE_CHECKING:
-    import asyncssh
+from .loop_thread import LoopThread
+from .sftp_connection import Connection, connect
+from .sftp_errors import NO_SUCH, TAKEN, connection_lost, full, lost, request_failed
+from .sftp_place import SftpPlace
 
 _T = TypeVar("_T")
+_Entries = list[tuple[str, asyncssh.SFTPAttrs]]
+_Names = list[str]
+_Listing = tuple[list[ObjectStat], _Names]
+"""The objects and the folders in one folder."""
+_Listings = list[_Listing]
 
 _TIMEOUT_SECONDS = 60.0
-_BLOCKS_IN_FLIGHT = 32
-"""Of up to 255 KiB, over all threads: what keeps a line of 100 MB/s with 80 ms busy, in 8 MiB."""
 _FOLDERS_AT_ONCE = 16
 _FOLDER_MODE, _FILE_MODE = 0o700, 0o600
 
@@ -66,21 +66,12 @@ class SftpBackend:
         timeout_seconds: float = _TIMEOUT_SECONDS,
         ssh_config: Path | None = None,
     ) -> None:
-        try:
-            import asyncssh  # noqa: PLC0415 - an extra, and slow to load
-        except ImportError as error:
-            raise BackendError(
-                "a repository on an SSH server takes asyncssh",
-                "pip install 'snap-backup[ssh]'",
-            ) from error
-        self._ssh = asyncssh
         self._place = place
         self._timeout_seconds = timeout_seconds
         self._ssh_config = ssh_config
-        self._thread = _LoopThread()
+        self._thread = LoopThread()
         self._connection: Connection | None = None
         self._connecting: asyncio.Task[Connection] | None = None
-        self._blocks = asyncio.Semaphore(_BLOCKS_IN_FLIGHT)
         self._root_was_there: bool | None = None
         self._folders: set[str] = set()
         self._swept = False
@@ -127,7 +118,7 @@ class SftpBackend:
         while prefixes:
             # Several at once, for the answers of a distant server are long in coming.
             some, prefixes = prefixes[-_FOLDERS_AT_ONCE:], prefixes[:-_FOLDERS_AT_ONCE]
-            for objects, below in self._run("", lambda c, some=some: self._scan_all(c, some)):  # type: ignore[misc]
+            for objects, below in self._run("", partial(self._scan_all, prefixes=some)):
                 prefixes += below
                 yield from objects
 
@@ -145,16 +136,17 @@ class SftpBackend:
     def _run(self, name: str, operation: Callable[[Connection], Awaitable[_T]]) -> _T:
         return self._thread.run(self._carry_out(name, operation))
 
-    async def _carry_out(
-        self, name: str, operation: Callable[[Connection], Awaitable[_T]]
-    ) -> _T:
+    async def _carry_out(self, name: str, operation: Callable[[Connection], Awaitable[_T]]) -> _T:
         connection = await self._connected()
         try:
             if self._root_was_there is None:
                 self._root_was_there = await self._find_root(connection)
             return await operation(connection)
-        except (self._ssh.Error, OSError) as error:
-            raise self._meaning(error, name, connection) from error
+        except (asyncssh.Error, OSError) as error:
+            if connection_lost(error):
+                connection.drop()
+                raise lost(self.location, connection.why(error)) from error
+            raise request_failed(error, name, self.location) from error
 
     async def _connected(self) -> Connection:
         """Return the connection; of several that need a new one, one makes it for all."""
@@ -180,50 +172,28 @@ class SftpBackend:
         if self._connection is not None:
             await self._connection.close()
 
-    def _meaning(self, error: Exception, name: str, connection: Connection) -> BackendError:
-        """Return the error of our own that one of the server or the connection means."""
-        ssh, where = self._ssh, f"{self.location}: {name}" if name else self.location
-        if isinstance(error, ssh.SFTPNoSuchFile | ssh.SFTPNoSuchPath | ssh.SFTPNotADirectory):
-            return ObjectNotFound(f"{name}: not found in {self.location}")
-        if isinstance(error, ssh.SFTPPermissionDenied | ssh.SFTPWriteProtect):
-            return PermissionDenied(
-                f"{where}: {error}", "check the owner and mode of the folder on the server"
-            )
-        if isinstance(error, ssh.SFTPNoSpaceOnFilesystem | ssh.SFTPQuotaExceeded):
-            return _full(where, str(error))
-        lost = isinstance(error, ssh.SFTPConnectionLost | ssh.SFTPNoConnection)
-        if isinstance(error, ssh.SFTPError) and not lost:
-            return BackendError(
-                f"{where}: the server answers: {error}", "its own log may say more"
-            )
-        connection.drop()
-        return BackendUnavailable(
-            f"{where}: the connection was lost: {connection.why(error)}",
-            "check that the server is up and reachable",
-        )
-
     # -- names -------------------------------------------------------------------------------
 
     def _path(self, name: str) -> str:
         root = self._place.path
         return f"{root.rstrip('/')}/{name}" if name else root
 
-    def _is_file(self, found: "asyncssh.SFTPAttrs") -> bool:
-        return found.type == self._ssh.FILEXFER_TYPE_REGULAR
+    def _is_file(self, found: asyncssh.SFTPAttrs) -> bool:
+        return found.type == asyncssh.FILEXFER_TYPE_REGULAR
 
-    async def _look(self, connection: Connection, name: str) -> "asyncssh.SFTPAttrs | None":
+    async def _look(self, connection: Connection, name: str) -> asyncssh.SFTPAttrs | None:
         """Return what a name has, links not followed; None for nothing."""
         try:
             return await connection.ask(connection.sftp.lstat(self._path(name)))
-        except (self._ssh.SFTPNoSuchFile, self._ssh.SFTPNoSuchPath):
+        except NO_SUCH:
             return None
 
     async def _find_root(self, connection: Connection) -> bool:
         try:
             found = await connection.ask(connection.sftp.stat(self._path("")))
-        except (self._ssh.SFTPNoSuchFile, self._ssh.SFTPNoSuchPath):
+        except NO_SUCH:
             return False
-        if found.type != self._ssh.FILEXFER_TYPE_DIRECTORY:
+        if found.type != asyncssh.FILEXFER_TYPE_DIRECTORY:
             raise UsageError(f"{self.location} is not a folder", "name the folder of a repository")
         return True
 
@@ -252,7 +222,7 @@ class SftpBackend:
             await self._close_file(connection, file)
 
     async def _read(
-        self, connection: Connection, name: str, file: "asyncssh.SFTPClientFile[bytes]", whole: range
+        self, connection: Connection, name: str, file: asyncssh.SFTPClientFile, whole: range
     ) -> bytes:
         # Filled in any order, and its bytes taken out of it without another copy.
         buffer = BytesIO()
@@ -262,80 +232,43 @@ class SftpBackend:
 
         async def read(at: int, size: int) -> None:
             while size:
-                part = await connection.ask(file.read(size, whole.start + at))
+                part = await connection.ask(_read_once(file, size, whole.start + at))
                 if not part:
                     raise ShortRead(f"{name}: became shorter while it was read")
                 buffer.seek(at)
                 buffer.write(part)
                 at, size = at + len(part), size - len(part)
 
-        await self._in_blocks(connection, len(whole), read)
+        await connection.in_blocks(len(whole), read)
         return buffer.getvalue()
 
-    async def _in_blocks(
-        self,
-        connection: Connection,
-        size: int,
-        transfer: Callable[[int, int], Coroutine[Any, Any, None]],
-    ) -> None:
-        """Transfer all blocks, many at a time; after a failure none is begun."""
-        block = connection.block_bytes
-        starts = deque(range(0, size, block))
-
-        async def work() -> None:
-            while starts:
-                async with self._blocks:
-                    if not starts:
-                        return
-                    at = starts.popleft()
-                    try:
-                        await transfer(at, min(block, size - at))
-                    except BaseException:
-                        starts.clear()
-                        raise
-
-        workers = [work() for _ in range(min(_BLOCKS_IN_FLIGHT, len(starts)))]
-        for result in await asyncio.gather(*workers, return_exceptions=True):
-            if isinstance(result, BaseException):
-                raise result
-
-    async def _scan_all(
-        self, connection: Connection, prefixes: "list[str]"
-    ) -> "list[tuple[list[ObjectStat], list[str]]]":
+    async def _scan_all(self, connection: Connection, prefixes: _Names) -> _Listings:
         scans = [self._scan(connection, prefix) for prefix in prefixes]
         results = await asyncio.gather(*scans, return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
-        return cast("list[tuple[list[ObjectStat], list[str]]]", results)
+        return cast(_Listings, results)
 
-    async def _scan(
-        self, connection: Connection, prefix: str
-    ) -> "tuple[list[ObjectStat], list[str]]":
+    async def _scan(self, connection: Connection, prefix: str) -> _Listing:
         """Return the objects and the folders in a folder; what is not ours is left out."""
         objects: dict[str, ObjectStat] = {}
         folders: dict[str, None] = {}
         for name, found in await self._entries(connection, prefix):
             with suppress(UsageError):
                 check_file_name(name)
-                if found.type == self._ssh.FILEXFER_TYPE_DIRECTORY:
+                if found.type == asyncssh.FILEXFER_TYPE_DIRECTORY:
                     folders[f"{name}/"] = None
                 elif self._is_file(found):
                     objects[name] = _stat_of(name, found)
         return [*objects.values()], [*folders]
 
-    async def _entries(
-        self, connection: Connection, prefix: str
-    ) -> "list[tuple[str, asyncssh.SFTPAttrs]]":
+    async def _entries(self, connection: Connection, prefix: str) -> _Entries:
         try:
             entries = await connection.ask(
                 connection.sftp.readdir(self._path(prefix).rstrip("/") or "/")
             )
-        except (
-            self._ssh.SFTPNoSuchFile,
-            self._ssh.SFTPNoSuchPath,
-            self._ssh.SFTPNotADirectory,
-        ) as error:
+        except NO_SUCH as error:
             if self._root_was_there and not await self._find_root(connection):
                 raise self._root_is_gone() from error
             return []
@@ -350,17 +283,17 @@ class SftpBackend:
             try:
                 await self._make_folders(connection, name)
                 await self._place_file(connection, name, data, exclusive=exclusive)
-            except (self._ssh.SFTPNoSuchFile, self._ssh.SFTPNoSuchPath):
+            except NO_SUCH:
                 # A folder that was there has gone: somebody tidied up, or the disk was unmounted.
                 self._folders.clear()
                 await self._make_folders(connection, name)
                 await self._place_file(connection, name, data, exclusive=exclusive)
-        except self._ssh.SFTPFailure as error:
+        except asyncssh.SFTPFailure as error:
             # What servers of the common version 3 say of a full disk as of everything else.
             if await self._is_full(connection, len(data)):
-                raise _full(f"{self.location}: {name}", "no space left on the server") from error
+                raise full(f"{self.location}: {name}", "no space left on the server") from error
             raise
-        except (self._ssh.SFTPNoSuchFile, self._ssh.SFTPNoSuchPath) as error:
+        except NO_SUCH as error:
             # Not ObjectNotFound: that would say something of the object, not of its place.
             raise BackendError(
                 f"{self.location}: {name} cannot be stored: {error}",
@@ -381,14 +314,14 @@ class SftpBackend:
                 moved = True
         finally:
             if not moved and not connection.lost:
-                with suppress(self._ssh.Error, OSError):
+                with suppress(asyncssh.Error, OSError):
                     await connection.ask(connection.sftp.remove(self._path(temporary)))
         await self._sync_folder(connection, name.rpartition("/")[0])
         await self._sweep_once(connection, modified)
 
     async def _write(self, connection: Connection, name: str, data: memoryview) -> int:
         """Write a new file durably; return its time by the server's clock, in seconds."""
-        attributes = self._ssh.SFTPAttrs(permissions=_FILE_MODE)
+        attributes = asyncssh.SFTPAttrs(permissions=_FILE_MODE)
         file = await connection.ask(
             connection.sftp.open(self._path(name), "xb", attributes, block_size=0)
         )
@@ -399,8 +332,8 @@ class SftpBackend:
             await connection.ask(file.write(part, at))
 
         try:
-            await self._in_blocks(connection, len(data), write)
-            with suppress(self._ssh.SFTPOpUnsupported):
+            await connection.in_blocks(len(data), write)
+            with suppress(asyncssh.SFTPOpUnsupported):
                 await connection.ask(file.fsync())
             found = await connection.ask(file.stat())
         finally:
@@ -416,7 +349,7 @@ class SftpBackend:
         old, new = self._path(temporary), self._path(name)
         try:
             await connection.ask(connection.sftp.posix_rename(old, new))
-        except self._ssh.SFTPOpUnsupported:
+        except asyncssh.SFTPOpUnsupported:
             # A server of the old kind does not replace. Between the two steps there is no object,
             # never half of one.
             if await self._look(connection, name) is not None:
@@ -426,12 +359,11 @@ class SftpBackend:
     async def _link(
         self, connection: Connection, temporary: str, name: str, data: memoryview
     ) -> None:
-        ssh = self._ssh
         try:
             await connection.ask(connection.sftp.link(self._path(temporary), self._path(name)))
-        except (ssh.SFTPFailure, ssh.SFTPPermissionDenied, ssh.SFTPFileAlreadyExists) as error:
+        except TAKEN as error:
             await self._refuse_existing(connection, name, error)
-        except ssh.SFTPOpUnsupported:
+        except asyncssh.SFTPOpUnsupported:
             pass
         else:
             return
@@ -439,7 +371,7 @@ class SftpBackend:
         # repository's `config` could be: it would be told as damaged.
         try:
             await self._write(connection, name, data)
-        except (ssh.SFTPFailure, ssh.SFTPFileAlreadyExists) as error:
+        except TAKEN as error:
             await self._refuse_existing(connection, name, error)
             raise
 
@@ -474,17 +406,17 @@ class SftpBackend:
         self._root_was_there = True
 
     async def _make_one(self, connection: Connection, path: str) -> None:
-        ssh, sftp = self._ssh, connection.sftp
-        attributes = ssh.SFTPAttrs(permissions=_FOLDER_MODE)
+        sftp = connection.sftp
+        attributes = asyncssh.SFTPAttrs(permissions=_FOLDER_MODE)
         try:
             await connection.ask(sftp.mkdir(path, attributes))
-        except (ssh.SFTPFailure, ssh.SFTPPermissionDenied, ssh.SFTPFileAlreadyExists):
+        except TAKEN:
             if not await connection.ask(sftp.isdir(path)):
                 raise
 
     async def _sync_folder(self, connection: Connection, folder: str) -> None:
         # OpenSSH opens folders too. Where a server does not, a rename is as durable as it makes it.
-        with suppress(self._ssh.SFTPOpUnsupported, self._ssh.SFTPFailure, self._ssh.SFTPNoSuchFile):
+        with suppress(asyncssh.SFTPOpUnsupported, asyncssh.SFTPFailure, asyncssh.SFTPNoSuchFile):
             path = self._path(folder)
             file = await connection.ask(connection.sftp.open(path, "rb", block_size=0))
             try:
@@ -492,16 +424,14 @@ class SftpBackend:
             finally:
                 await self._close_file(connection, file)
 
-    async def _close_file(
-        self, connection: Connection, file: "asyncssh.SFTPClientFile[bytes]"
-    ) -> None:
+    async def _close_file(self, connection: Connection, file: asyncssh.SFTPClientFile) -> None:
         if not connection.lost:
             await connection.ask(file.close())
 
     async def _is_full(self, connection: Connection, size: int) -> bool:
         try:
             disk = await connection.ask(connection.sftp.statvfs(self._path("")))
-        except self._ssh.SFTPError:
+        except asyncssh.SFTPError:
             return False
         return disk.bavail * disk.frsize < size or (disk.files > 0 and disk.favail == 0)
 
@@ -512,89 +442,28 @@ class SftpBackend:
         self._swept = True
         for name, found in await self._entries(connection, f"{TEMPORARY}/"):
             if self._is_file(found) and (found.mtime or now) < now - STALE_SECONDS:
-                with suppress(self._ssh.SFTPError):
+                with suppress(asyncssh.SFTPError):
                     await connection.ask(connection.sftp.remove(self._path(name)))
 
     async def _delete(self, connection: Connection, name: str) -> None:
         try:
             await connection.ask(connection.sftp.remove(self._path(name)))
-        except (self._ssh.SFTPFailure, self._ssh.SFTPPermissionDenied) as error:
+        except (asyncssh.SFTPFailure, asyncssh.SFTPPermissionDenied) as error:
             found = await self._look(connection, name)
-            if found is None or found.type == self._ssh.FILEXFER_TYPE_DIRECTORY:
+            if found is None or found.type == asyncssh.FILEXFER_TYPE_DIRECTORY:
                 raise ObjectNotFound(f"{name}: not found in {self.location}") from error
             raise
         await self._sync_folder(connection, name.rpartition("/")[0])
 
 
-def _stat_of(name: str, found: "asyncssh.SFTPAttrs") -> ObjectStat:
+def _stat_of(name: str, found: asyncssh.SFTPAttrs) -> ObjectStat:
     modified_ns = (found.mtime or 0) * 10**9 + (found.mtime_ns or 0)
     return ObjectStat(name, found.size or 0, modified_ns)
 
 
+async def _read_once(file: asyncssh.SFTPClientFile, size: int, offset: int) -> bytes:
+    return await file.read(size, offset)
+
+
 def _text(filename: str | bytes) -> str:
     return filename if isinstance(filename, str) else filename.decode("utf-8", "surrogateescape")
-
-
-def _full(where: str, reason: str) -> StorageFull:
-    return StorageFull(
-        f"{where}: {reason}", "free some space there; nothing that was stored is lost"
-    )
-
-
-class _LoopThread:
-    """A thread with an event loop in which other threads have coroutines carried out."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
-        self._closed = False
-
-    def run(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Return what a coroutine returns; an interruption of this thread cancels it."""
-        try:
-            loop = self._start()
-        except BaseException:
-            work.close()
-            raise
-        future = asyncio.run_coroutine_threadsafe(work, loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
-
-    def _start(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._closed:
-                raise BackendError("the connection was closed")
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                # A failure reaches whoever asked; the loop's own word of it would go to the screen.
-                self._loop.set_exception_handler(lambda loop, context: None)
-                self._thread = threading.Thread(
-                    target=self._loop.run_forever, name="snap-sftp", daemon=True
-                )
-                self._thread.start()
-            return self._loop
-
-    def stop(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Carry ``last`` out, end what is still under way, and the thread."""
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-        if self._loop is None or self._thread is None:
-            return
-        asyncio.run_coroutine_threadsafe(self._finish(last), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    async def _finish(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        await last()
-        rest = asyncio.all_tasks() - {cast("asyncio.Task[Any]", asyncio.current_task())}
-        for task in rest:
-            task.cancel()
-        await asyncio.gather(*rest, return_exceptions=True)
-        await asyncio.get_running_loop().shutdown_default_executor()

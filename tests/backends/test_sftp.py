@@ -7,7 +7,7 @@ import pytest
 
 from snap.backends.base import Backend
 from snap.backends.sftp import SftpBackend
-from snap.backends.sftp_connection import SftpPlace
+from snap.backends.sftp_place import SftpPlace
 from tests.servers.sshd import ALIAS, Sshd
 
 from .contract import BackendContract
