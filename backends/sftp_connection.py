@@ -151,9 +151,9 @@ async def connect(
     try:
         options = _options(place, timeout_seconds, ssh_config)
         async with asyncio.timeout(timeout_seconds):
-            ssh = await asyncssh.connect(options.host, options.port, options=options)
+            ssh = await asyncssh.connect(**options)
             try:
-                sftp = await ssh.start_sftp_client()
+                sftp = await ssh.start_sftp_client(path_errors="surrogateescape")
             except BaseException:
                 ssh.abort()
                 raise
@@ -162,9 +162,8 @@ async def connect(
     return Connection(ssh, sftp, timeout_seconds)
 
 
-def _options(
-    place: SftpPlace, timeout_seconds: float, ssh_config: Path | None
-) -> asyncssh.SSHClientConnectionOptions:
+def _options(place: SftpPlace, timeout_seconds: float, ssh_config: Path | None) -> dict[str, Any]:
+    """Return what the library is called with; it reads the configuration again by itself."""
     given: dict[str, Any] = {
         "host": place.host,
         "password_auth": False,
@@ -183,14 +182,14 @@ def _options(
     if place.port is not None:
         given["port"] = place.port
     options = asyncssh.SSHClientConnectionOptions(**given)
-    changes: dict[str, Any] = {"known_hosts": _known_hosts(options, place)}
+    given["known_hosts"] = _known_hosts(options, place)
     default = list(get_default_encryption_algs())
     if list(options.encryption_algs) == default:
         fast = [cipher for cipher in _FAST_CIPHERS if cipher in default]
-        changes["encryption_algs"] = [
+        given["encryption_algs"] = [
             cipher.decode() for cipher in (*fast, *(c for c in default if c not in fast))
         ]
-    return asyncssh.SSHClientConnectionOptions(options, **changes)
+    return given
 
 
 def _known_hosts(options: asyncssh.SSHClientConnectionOptions, place: SftpPlace) -> Any:

@@ -49,6 +49,10 @@ class Sshd:
     def url(self, place: str = "store") -> str:
         return f"sftp://{ALIAS}{self.root}/{place}"
 
+    @property
+    def user(self) -> str:
+        return getpass.getuser()
+
     def prepare(self) -> None:
         """Make the keys and the folders."""
         ssh = self.home / ".ssh"
@@ -58,23 +62,29 @@ class Sshd:
         for path in (self.folder / "host_key", ssh / "id_ed25519"):
             make_key(path)
         shutil.copy(ssh / "id_ed25519.pub", self.folder / "authorized_keys")
-        self.trust(self.folder / "host_key.pub")
+        self.known_hosts(ssh / "known_hosts", self.folder / "host_key.pub")
 
-    def trust(self, *keys: Path) -> None:
-        """Let the client's known_hosts have these keys of the server, and no other."""
-        lines = [f"{ALIAS} {key.read_text()}" for key in keys]
-        (self.home / ".ssh/known_hosts").write_text("".join(lines))
+    def known_hosts(self, path: Path, *keys: Path) -> Path:
+        """Write a known_hosts that has these keys of the server, and no other."""
+        path.write_text("".join(f"{ALIAS} {key.read_text()}" for key in keys))
+        return path
 
-    def configure(self, port: int | None = None, user: str = "", *more: str) -> None:
-        """Write the client's configuration, for another port where a proxy stands before it."""
+    def configure(self, path: Path, *first: str, port: int | None = None) -> Path:
+        """Write a configuration of the client; the lines that come first go before its own."""
         ssh = self.home / ".ssh"
-        self.config.write_text(
-            f"Host {ALIAS}\n  HostName 127.0.0.1\n  Port {port or self.port}\n"
-            f"  User {user or getpass.getuser()}\n  HostKeyAlias {ALIAS}\n"
-            f"  IdentityFile {ssh}/id_ed25519\n  IdentitiesOnly yes\n"
-            f"  UserKnownHostsFile {ssh}/known_hosts\n  GlobalKnownHostsFile /dev/null\n"
-            + "".join(f"  {line}\n" for line in more)
+        lines = (
+            *first,
+            "HostName 127.0.0.1",
+            f"Port {port or self.port}",
+            f"User {self.user}",
+            f"HostKeyAlias {ALIAS}",
+            f"IdentityFile {ssh}/id_ed25519",
+            "IdentitiesOnly yes",
+            f"UserKnownHostsFile {ssh}/known_hosts",
+            "GlobalKnownHostsFile /dev/null",
         )
+        path.write_text(f"Host {ALIAS}\n" + "".join(f"  {line}\n" for line in lines))
+        return path
 
     def start(self) -> None:
         """Start it; the client's configuration leads to it afterwards.
@@ -100,13 +110,12 @@ class Sshd:
                 raise RuntimeError((self.folder / "sshd.log").read_text()[-2000:])
             # Somebody else took the port between our choosing it and the server's.
             self.port = 0
-        self.configure()
+        self.configure(self.config)
 
     def _write_server_configuration(self) -> None:
-        subsystem = "internal-sftp"
-        rest = [line for line in self.options if not line.startswith("Subsystem ")]
-        chosen = [line for line in self.options if line.startswith("Subsystem ")]
+        # The first line of a keyword counts.
         lines = [
+            *self.options,
             f"Port {self.port}",
             "ListenAddress 127.0.0.1",
             f"HostKey {self.folder}/host_key",
@@ -118,9 +127,9 @@ class Sshd:
             "PasswordAuthentication no",
             "KbdInteractiveAuthentication no",
             "MaxStartups 100",
-            *(chosen or [f"Subsystem sftp {subsystem}"]),
-            *rest,
         ]
+        if not any(line.startswith("Subsystem ") for line in self.options):
+            lines.append("Subsystem sftp internal-sftp")
         (self.folder / "sshd_config").write_text("\n".join(lines) + "\n")
 
     def _answers(self) -> bool:
