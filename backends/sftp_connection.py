@@ -151,7 +151,12 @@ async def connect(
     try:
         options = _options(place, timeout_seconds, ssh_config)
         async with asyncio.timeout(timeout_seconds):
-            ssh = await asyncssh.connect(**options)
+            try:
+                ssh = await asyncssh.connect(**options)
+            except (asyncssh.ConnectionLost, asyncssh.KeyExchangeFailed):
+                # A server with no key of the kinds that are known hangs up without a word. Asked
+                # for any key, it shows the one that it has, which is then checked as ever.
+                ssh = await asyncssh.connect(**options, server_host_key_algs="default")
             try:
                 sftp = await ssh.start_sftp_client(path_errors="surrogateescape")
             except BaseException:
