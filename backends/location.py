@@ -9,26 +9,35 @@ from .base import Backend, BackendError
 from .local import LocalBackend
 from .retry import RetryingBackend
 from .sftp_place import place_of_url
+from .throttle import Limits, ThrottledBackend
 
 
-def open_backend(location: str) -> Backend:
+def open_backend(location: str, limits: Limits | None = None) -> Backend:
     """Return the store at ``location``, with its wrappers.
 
-    A folder, ``file:///folder``, or ``sftp://user@host:port/folder``.
+    A folder, ``file:///folder``, or ``sftp://user@host:port/folder``. What is tried again counts
+    for the limits as often as it is tried.
 
     Raises:
         UsageError: not a location that this version can open.
         BackendError: what it takes is not installed.
     """
+    store = _open(location)
+    if limits is not None and limits != Limits():
+        store = ThrottledBackend(store, limits)
+    return RetryingBackend(store)
+
+
+def _open(location: str) -> Backend:
     if not location:
         raise UsageError("the repository's place is empty", "give it with -r or SNAP_REPOSITORY")
     scheme, separator, rest = location.partition("://")
     if not separator:
-        return RetryingBackend(LocalBackend(_folder(location)))
+        return LocalBackend(_folder(location))
     if scheme == "file":
-        return RetryingBackend(LocalBackend(_folder_of_url(location, rest)))
+        return LocalBackend(_folder_of_url(location, rest))
     if scheme == "sftp":
-        return RetryingBackend(_sftp(rest))
+        return _sftp(rest)
     if scheme == "s3":
         raise UsageError(f"{scheme}:// is not supported by this version yet", "use a folder")
     raise UsageError(f"unknown kind of repository: {scheme}://", "use a folder")

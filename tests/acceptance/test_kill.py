@@ -10,9 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .command import Picture, Snap, picture
-
-MIB = 1 << 20
+from .command import MIB, Picture, Snap, picture, write_noise
 
 
 class Service:
@@ -99,13 +97,6 @@ def test_kills_at_random_moments_lose_nothing(snap: Snap, tmp_path: Path) -> Non
 @pytest.mark.slow
 def test_200_kills_at_random_moments_lose_nothing(snap: Snap, tmp_path: Path) -> None:
     survive_kills(snap, tmp_path, 200)
-
-
-def write_noise(path: Path, mib: int) -> None:
-    chance = random.Random(mib)
-    with path.open("wb") as file:
-        for _ in range(mib):
-            file.write(chance.randbytes(MIB))
 
 
 def test_what_a_killed_backup_stored_is_reused(snap: Snap, tmp_path: Path) -> None:

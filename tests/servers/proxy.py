@@ -97,7 +97,7 @@ class Proxy:
                 threading.Thread(target=self._pump, args=(direction, *pair), daemon=True).start()
 
     def _pump(self, direction: str, source: socket.socket, target: socket.socket) -> None:
-        with suppress(OSError):
+        try:
             while data := source.recv(_CHUNK_BYTES):
                 if self.delay_seconds:
                     time.sleep(self.delay_seconds)
@@ -108,6 +108,10 @@ class Proxy:
                     self.cut()
                     return
             target.shutdown(socket.SHUT_WR)
+        except OSError:
+            # One side has reset its connection: the other learns of it in the same way.
+            _reset(source)
+            _reset(target)
 
     def _allow(self, direction: str, size: int) -> int:
         with self._lock:
