@@ -27,15 +27,12 @@ from .base import (
     PermissionDenied,
     ShortRead,
     StorageFull,
-    check_name,
     check_prefix,
     refuse_retention,
 )
+from .files import STALE_SECONDS, TEMPORARY, check_file_name
 
 _Entries = list[os.DirEntry[str]]
-_TEMPORARY = "tmp"
-_STALE_SECONDS = 24 * 3600
-"""A temporary file older than a day belongs to a put that died: none takes so long."""
 
 _NO_SUCH = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR})
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -127,10 +124,10 @@ class LocalBackend:
                 ) from error
 
     def _place(self, path: Path, data: Buffer, *, exclusive: bool) -> None:
-        self._make_folder(self._root / _TEMPORARY)
+        self._make_folder(self._root / TEMPORARY)
         self._make_folder(path.parent)
         self._sweep_once()
-        temporary = self._root / _TEMPORARY / secrets.token_hex(16)
+        temporary = self._root / TEMPORARY / secrets.token_hex(16)
         try:
             _write_durably(temporary, data)
             if exclusive:
@@ -215,9 +212,7 @@ class LocalBackend:
         """Hold nothing open between calls, so there is nothing to release."""
 
     def _path(self, name: str) -> Path:
-        if check_name(name).partition("/")[0] == _TEMPORARY:
-            raise UsageError(f"not a valid object name: {name!r} is for temporary files")
-        return self._root / name
+        return self._root / check_file_name(name)
 
     def _find_root(self) -> bool:
         with _translated("", self.location):
@@ -259,8 +254,8 @@ class LocalBackend:
             if self._swept:
                 return
             self._swept = True
-        limit = self._clock() - _STALE_SECONDS
-        for entry in self._scan(self._root / _TEMPORARY):
+        limit = self._clock() - STALE_SECONDS
+        for entry in self._scan(self._root / TEMPORARY):
             with contextlib.suppress(OSError):
                 if entry.stat(follow_symlinks=False).st_mtime < limit:
                     Path(entry.path).unlink()

@@ -5,33 +5,56 @@ from urllib.parse import unquote
 
 from snap.errors import UsageError
 
-from .base import Backend
+from .base import Backend, BackendError
 from .local import LocalBackend
 from .retry import RetryingBackend
 from .s3 import S3Backend
 from .s3_place import parse_place
+from .sftp_place import place_of_url
+from .throttle import Limits, ThrottledBackend
 
 
-def open_backend(location: str) -> Backend:
-    """Return the store at ``location``, a folder, ``file:///folder`` or ``s3://bucket/prefix``.
+def open_backend(location: str, limits: Limits | None = None) -> Backend:
+    """Return the store at ``location``, with its wrappers.
 
-    It has its wrappers on.
+    A folder, ``file:///folder``, ``sftp://user@host:port/folder`` or ``s3://bucket/prefix``. What
+    is tried again counts for the limits as often as it is tried.
 
     Raises:
         UsageError: not a location that this version can open.
+        BackendError: what it takes is not installed.
     """
+    store = _open(location)
+    if limits is not None and limits != Limits():
+        store = ThrottledBackend(store, limits)
+    return RetryingBackend(store)
+
+
+def _open(location: str) -> Backend:
     if not location:
         raise UsageError("the repository's place is empty", "give it with -r or SNAP_REPOSITORY")
     scheme, separator, rest = location.partition("://")
     if not separator:
-        return RetryingBackend(LocalBackend(_folder(location)))
+        return LocalBackend(_folder(location))
     if scheme == "file":
-        return RetryingBackend(LocalBackend(_folder_of_url(location, rest)))
+        return LocalBackend(_folder_of_url(location, rest))
+    if scheme == "sftp":
+        return _sftp(rest)
     if scheme == "s3":
-        return RetryingBackend(S3Backend(parse_place(location)))
-    if scheme in ("sftp",):
-        raise UsageError(f"{scheme}:// is not supported by this version yet", "use a folder")
+        return S3Backend(parse_place(location))
     raise UsageError(f"unknown kind of repository: {scheme}://", "use a folder")
+
+
+def _sftp(rest: str) -> Backend:
+    place = place_of_url(rest)
+    try:
+        # An extra, and as slow to load as some commands are.
+        from .sftp import SftpBackend  # noqa: PLC0415 - as said
+    except ImportError as error:
+        raise BackendError(
+            "a repository on an SSH server takes asyncssh", "pip install 'snap-backup[ssh]'"
+        ) from error
+    return SftpBackend(place)
 
 
 def _folder_of_url(location: str, rest: str) -> Path:

@@ -49,7 +49,7 @@ def command(settings: Settings, *, label: str | None, kdf_seconds: float) -> int
 
     Prints its id and, once, the recovery key: it opens the repository when the password is lost.
     """
-    backend = open_backend(location_of(settings))
+    backend = open_backend(location_of(settings), settings.limits)
     try:
         password = choose_password(settings)
         config, recovery_key = create_repository(

@@ -5,6 +5,7 @@ settings in ``ctx.obj``, which a subcommand takes over from its group: so the la
 """
 
 import difflib
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -20,6 +21,26 @@ class GlobalOption(click.Option):
     """An option of every command; help lists it apart."""
 
 
+_RATE = re.compile(r"(?P<number>\d+(\.\d+)?)(?P<unit>[KMG]?)", re.IGNORECASE | re.ASCII)
+_UNITS = {"": 1 << 10, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+def _rate_of_option(
+    ctx: click.Context, parameter: click.Parameter, text: str | None
+) -> float | None:
+    """Return bytes a second."""
+    if text is None:
+        return None
+    match = _RATE.fullmatch(text)
+    rate = float(match["number"]) * _UNITS[match["unit"].upper()] if match else 0.0
+    if not 1 <= rate < float("inf"):
+        raise UsageError(
+            f"{parameter.opts[0]}: not a rate: {text!r}",
+            "write KiB a second as a number, or with a unit: 500K, 20M, 1G",
+        )
+    return rate
+
+
 def _global_options() -> list[click.Parameter]:
     return [
         GlobalOption(["-r", "--repo"], metavar="LOCATION", help="The repository."),
@@ -33,6 +54,18 @@ def _global_options() -> list[click.Parameter]:
         GlobalOption(["-v", "--verbose"], count=True, help="More detail."),
         GlobalOption(["--no-cache"], is_flag=True, help="Keep no local cache."),
         GlobalOption(["--cache-dir"], metavar="DIR", help="Where the local cache is."),
+        GlobalOption(
+            ["--limit-upload"],
+            metavar="RATE",
+            callback=_rate_of_option,
+            help="Write at most so many KiB a second, or 20M.",
+        ),
+        GlobalOption(
+            ["--limit-download"],
+            metavar="RATE",
+            callback=_rate_of_option,
+            help="Read at most so much.",
+        ),
     ]
 
 

@@ -55,7 +55,7 @@ def open_session(settings: Settings) -> Iterator[Repository]:
     """
     limit_heap()
     collect_rarely()
-    backend = open_backend(location_of(settings))
+    backend = open_backend(location_of(settings), settings.limits)
     try:
         _require_repository(backend)
         password = read_password(settings)

@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from snap.backends.throttle import Limits
 from snap.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class Settings:
         configuration_file: Of ``--config`` or the environment; it has to be there.
         configuration_places: Where it is looked for otherwise, the first that is there counts.
         configuration: What it says, once it was read.
+        upload_limit: The most bytes a second that are written to the repository.
+        download_limit: The most that are read from it.
         origins: What gave a field its value, by the field's name.
     """
 
@@ -75,10 +78,17 @@ class Settings:
     configuration_places: tuple[Path, ...] = ()
     configuration: "Configuration | None" = None
     origins: tuple[tuple[str, str], ...] = ()
+    upload_limit: float | None = None
+    download_limit: float | None = None
 
     def origin(self, name: str) -> str:
         """Return what gave the field of this name, for people; empty for a default."""
         return dict(self.origins).get(name, "")
+
+    @property
+    def limits(self) -> Limits:
+        """Return how fast the repository may be written to and read."""
+        return Limits(self.upload_limit, self.download_limit)
 
     @property
     def state_dir(self) -> Path:
@@ -200,9 +210,14 @@ def apply_options(settings: Settings, options: Mapping[str, Any]) -> Settings:
     changes["origins"] = tuple(origins.items())
     if options.get("verbose"):
         changes["verbosity"] = options["verbose"]
-    for option, field in (("json", "json"), ("quiet", "quiet")):
+    for option, field in (
+        ("json", "json"),
+        ("quiet", "quiet"),
+        ("limit_upload", "upload_limit"),
+        ("limit_download", "download_limit"),
+    ):
         if options.get(option):
-            changes[field] = True
+            changes[field] = options[option]
     if options.get("no_cache"):
         changes["cache"] = False
     return replace(settings, **changes)

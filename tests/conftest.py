@@ -12,6 +12,7 @@ from tests.servers.chroma import chroma
 from tests.servers.docker import real_docker
 from tests.servers.neo4j import neo4j_server, running_neo4j
 from tests.servers.s3 import bucket, s3, s3_user
+from tests.servers.sshd import sshd
 
 __all__ = [
     "bucket",
@@ -22,6 +23,7 @@ __all__ = [
     "running_neo4j",
     "s3",
     "s3_user",
+    "sshd",
 ]
 
 settings.register_profile(

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import random
 import signal
 import stat
 import subprocess
@@ -13,6 +14,7 @@ from typing import Any
 
 PASSWORD = "acceptance"
 SOURCES = str(Path(__file__).parents[2] / "src")
+MIB = 1 << 20
 Picture = dict[str, tuple[object, ...]]
 
 
@@ -118,3 +120,10 @@ def data_ranges(path: bytes) -> list[tuple[int, int]]:
                 return ranges
             end = os.lseek(file.fileno(), begin, os.SEEK_HOLE)
             ranges.append((begin, end))
+
+
+def write_noise(path: Path, mib: int) -> None:
+    chance = random.Random(mib)
+    with path.open("wb") as file:
+        for _ in range(mib):
+            file.write(chance.randbytes(MIB))

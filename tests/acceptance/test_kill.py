@@ -12,9 +12,7 @@ import pytest
 
 from tests.scale import rounds
 
-from .command import Picture, Snap, picture
-
-MIB = 1 << 20
+from .command import MIB, Picture, Snap, picture, write_noise
 
 
 class Service:
@@ -101,13 +99,6 @@ def test_kills_at_random_moments_lose_nothing(snap: Snap, tmp_path: Path) -> Non
 @pytest.mark.slow
 def test_many_kills_at_random_moments_lose_nothing(snap: Snap, tmp_path: Path) -> None:
     survive_kills(snap, tmp_path, rounds(200, otherwise=40))
-
-
-def write_noise(path: Path, mib: int) -> None:
-    chance = random.Random(mib)
-    with path.open("wb") as file:
-        for _ in range(mib):
-            file.write(chance.randbytes(MIB))
 
 
 def test_what_a_killed_backup_stored_is_reused(snap: Snap, tmp_path: Path) -> None:

@@ -1,6 +1,13 @@
 from pathlib import Path
 
+import click
 import pytest
+
+from snap.backends.base import Backend
+from snap.backends.location import open_backend
+from snap.backends.throttle import Limits
+from snap.cli.options import SnapCommand
+from snap.cli.settings import Settings
 
 from .conftest import Snap
 
@@ -30,3 +37,48 @@ def test_both_password_options_are_a_usage_error_with_json_too(snap: Snap) -> No
     result = snap("stats", "--password-file", "a", "--password-command", "b")
     assert result.code == 2
     assert "exclude each other" in result.err
+
+
+@pytest.mark.parametrize(
+    ("text", "bytes_per_second"),
+    [("500", 500 << 10), ("1.5", 1536), ("500k", 500 << 10), ("20M", 20 << 20), ("1G", 1 << 30)],
+)
+def test_a_rate_is_kib_or_has_a_unit(snap: Snap, text: str, bytes_per_second: float) -> None:
+    seen: list[Settings] = []
+
+    @click.command(cls=SnapCommand)
+    @click.pass_obj
+    def command(settings: Settings) -> None:
+        seen.append(settings)
+
+    command.main(
+        ["--limit-upload", text, "--limit-download", text], standalone_mode=False, obj=Settings()
+    )
+    assert seen[0].limits == Limits(bytes_per_second, bytes_per_second)
+
+
+@pytest.mark.parametrize("text", ["", "0", "0.0001", "-5", "fast", "5T", "5MB", "1e9", "9" * 400])
+def test_what_is_no_rate_is_refused_with_the_form(initialized: Snap, text: str) -> None:
+    result = initialized("snapshots", "--limit-download", text)
+    assert result.code == 2
+    assert "--limit-download" in result.err
+    assert "20M" in result.err
+
+
+@pytest.mark.parametrize("module", ["init", "session"])
+def test_the_limits_reach_the_repository(
+    initialized: Snap, monkeypatch: pytest.MonkeyPatch, module: str, tmp_path: Path
+) -> None:
+    seen: list[Limits | None] = []
+
+    def opened(location: str, limits: Limits | None = None) -> Backend:
+        seen.append(limits)
+        return open_backend(location, limits)
+
+    monkeypatch.setattr(f"snap.cli.{module}.open_backend", opened)
+    if module == "init":
+        command = ["init", "-r", str(tmp_path / "other"), "--kdf-seconds", "0"]
+    else:
+        command = ["snapshots"]
+    initialized.ok("--limit-upload", "2G", *command, "--limit-download", "1G")
+    assert seen == [Limits(2 << 30, 1 << 30)]
