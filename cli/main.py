@@ -29,6 +29,7 @@ COMMANDS = {
     "diff": "Show what changed between two snapshots.",
     "find": "Find files by name in the snapshots.",
     "check": "Check that all that is stored is whole.",
+    "replicate": "Bring the copies of the repository up to date.",
     "status": "Say when each source was last backed up whole, and which servers were left stopped.",
     "stats": "Show how large the repository is.",
     "config": "Show an example of a configuration, check one, show what is in effect.",

@@ -1,0 +1,77 @@
+"""Replication that is killed at any moment."""
+
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from .command import Snap, picture
+
+MIB = 1 << 20
+
+
+def stored(root: Path) -> dict[str, bytes]:
+    """Return the objects that are equal in all copies."""
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in root.rglob("*")
+        if path.is_file() and path.relative_to(root).parts[0] not in ("config", "leases", "tmp")
+    }
+
+
+def survive_kills(snap: Snap, tmp_path: Path, kills: int, check_every: int) -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    data = tmp_path / "data"
+    data.mkdir()
+    copy = Snap(tmp_path / "copy", tmp_path / "cache-of-copy")
+    copy.ok("init", "--copy-of", str(snap.repository))
+    known: dict[str, object] = {}
+    latest, killed = 0.0, 0
+    for round_ in range(kills + 1):
+        (data / str(round_ % 3)).write_bytes(chance.randbytes(chance.randrange(2 * MIB)))
+        id_ = snap.json("backup", str(data))["snapshot_id"]
+        known[id_] = picture(data)
+        begun = time.monotonic()
+        process = snap.start("replicate", str(copy.repository))
+        if round_:
+            try:
+                process.communicate(timeout=chance.uniform(0.3 * latest, latest))
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                killed += 1
+        process.communicate()
+        if process.returncode == 0:
+            latest = max(latest, (time.monotonic() - begun) * 1.2)
+        assert process.returncode in (0, -signal.SIGKILL)
+        # Whatever the copy shows is whole.
+        if round_ % check_every == 0:
+            copy.ok("check", "--read-data")
+    shown = copy.ids()
+    assert set(shown) <= set(known)
+    copy.ok("check", "--read-data")
+    for shown_id in shown[-3:]:
+        out = tmp_path / f"out-{shown_id[:8]}"
+        copy.ok("restore", shown_id, "--target", str(out))
+        assert picture(out / "data") == known[shown_id]
+    snap.ok("replicate", str(copy.repository))
+    assert set(copy.ids()) == set(known)
+    assert stored(copy.repository) == stored(snap.repository)
+    assert killed > kills / 4, f"only {killed} of {kills} were killed"
+    snap.repository.rename(tmp_path / "gone")
+    last = list(known)[-1]
+    copy.ok("restore", last, "--target", str(tmp_path / "alone"))
+    assert picture(tmp_path / "alone" / "data") == known[last]
+
+
+def test_a_copy_survives_kills_of_replicate(snap: Snap, tmp_path: Path) -> None:
+    survive_kills(snap, tmp_path, kills=5, check_every=1)
+
+
+@pytest.mark.slow
+def test_a_copy_survives_50_kills_of_replicate(snap: Snap, tmp_path: Path) -> None:
+    survive_kills(snap, tmp_path, kills=50, check_every=4)
