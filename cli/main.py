@@ -30,6 +30,7 @@ COMMANDS = {
     "find": "Find files by name in the snapshots.",
     "check": "Check that all that is stored is whole.",
     "replicate": "Bring the copies of the repository up to date.",
+    "repair": "Restore damaged and lost objects of the repository from a copy.",
     "status": "Say when each source was last backed up whole, and which servers were left stopped.",
     "stats": "Show how large the repository is.",
     "config": "Show an example of a configuration, check one, show what is in effect.",

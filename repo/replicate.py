@@ -145,7 +145,7 @@ class _Replication:
 
     def read_all(self, name: str) -> None:
         """Compare all that the copy holds with its names; what is damaged counts as not there."""
-        objects = list(_sizes(self._backend).items())
+        objects = list(list_copied(self._backend).items())
         self._reporter.start(f"reading {name}", sum(size for _, size in objects))
         reading = self._reading()
         reading.run(StoredObject(*one) for one in objects)
@@ -167,7 +167,7 @@ class _Replication:
         self._index = list_sizes(source, INDEX_PREFIX)
         self._repository.load_readable_index()
         self._slots = list_sizes(source, KEY_PREFIX)
-        self._there = _sizes(self._backend)
+        self._there = list_copied(self._backend)
         for name in self._damaged:
             self._there.pop(name, None)
         # What was stored since the listing is for the next run.
@@ -295,7 +295,7 @@ def first_id(snapshot: Snapshot) -> ObjectId:
     return snapshot.original or snapshot.id
 
 
-def _sizes(backend: Backend) -> dict[str, int]:
+def list_copied(backend: Backend) -> dict[str, int]:
     """Return all that a copy holds: 130 bytes of memory an object."""
     sizes: dict[str, int] = {}
     for prefix in _PREFIXES:

@@ -377,17 +377,8 @@ def open_repository(
         WrongPassword: the credential opens no key slot.
         IntegrityError: what is needed to open it is damaged.
     """
-    try:
-        stored_config = backend.get(CONFIG_NAME)
-    except ObjectNotFound as error:
-        raise RepositoryNotFound(
-            f"no repository at {backend.location}",
-            "check the place, or make a repository there with 'snap init'",
-        ) from error
-    config = decode_config(stored_config)
     warnings: list[str] = []
-    keys, slot = _unlock(backend, credential, config.repository_id, warnings)
-    check_config(stored_config, keys.config_key)
+    config, keys, slot = unlock(backend, credential, warnings)
     scratch = None
     if cache_dir is None:
         scratch = tempfile.TemporaryDirectory(prefix="snap-cache-")
@@ -403,6 +394,23 @@ def open_repository(
     if cache.rebuilt:
         repository.warnings.append(_CACHE_REBUILT)
     return repository
+
+
+def unlock(
+    backend: Backend, credential: str, warnings: list[str]
+) -> tuple[RepositoryConfig, Keys, KeySlot]:
+    """Return what opens a repository; raises as `open_repository`, which does the rest."""
+    try:
+        stored_config = backend.get(CONFIG_NAME)
+    except ObjectNotFound as error:
+        raise RepositoryNotFound(
+            f"no repository at {backend.location}",
+            "check the place, or make a repository there with 'snap init'",
+        ) from error
+    config = decode_config(stored_config)
+    keys, slot = _unlock(backend, credential, config.repository_id, warnings)
+    check_config(stored_config, keys.config_key)
+    return config, keys, slot
 
 
 def _sealed_slots(backend: Backend) -> Iterator[key_slots.SealedSlot]:

@@ -33,7 +33,7 @@ def survive_kills(snap: Snap, tmp_path: Path, kills: int, check_every: int) -> N
     known: dict[str, object] = {}
     latest, killed = 0.0, 0
     for round_ in range(kills + 1):
-        (data / str(round_ % 3)).write_bytes(chance.randbytes(chance.randrange(2 * MIB)))
+        (data / str(round_ % 3)).write_bytes(chance.randbytes(MIB + chance.randrange(MIB // 2)))
         id_ = snap.json("backup", str(data))["snapshot_id"]
         known[id_] = picture(data)
         begun = time.monotonic()
