@@ -31,7 +31,7 @@ COMMANDS = {
     "check": "Check that all that is stored is whole.",
     "replicate": "Bring the copies of the repository up to date.",
     "repair": "Restore damaged and lost objects of the repository from a copy.",
-    "status": "Say when each source was last backed up whole, and which servers were left stopped.",
+    "status": "Say what was backed up when, where its copies are, and what needs a hand.",
     "stats": "Show how large the repository is.",
     "config": "Show an example of a configuration, check one, show what is in effect.",
     "key": "Add, list, change and remove keys.",
