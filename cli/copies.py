@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
+
 from snap.errors import UsageError
 
 from .config_file import CopyTable
@@ -42,6 +44,42 @@ def chosen_copies(settings: Settings, names: Sequence[str]) -> list[CopyPlace]:
             "no copy is configured",
             "name a place, or write a table [copies.NAME] into snap.toml (snap config example)",
         )
+    return copies
+
+
+copy_option = click.option(
+    "--copy",
+    "copies",
+    metavar="COPY",
+    multiple=True,
+    help="Take from here what the repository lacks; repeatable.  [default: all configured]",
+)
+"""For commands that fall back to copies; `fallback_copies` says what was meant."""
+
+
+def fallback_copies(settings: Settings, names: Sequence[str]) -> list[CopyPlace]:
+    """Return the copies that are asked for what the repository does not have whole.
+
+    Where a copy is in use as the repository, the configured repository is one of them.
+
+    Raises:
+        UsageError: one that was named is neither a configured name nor a place.
+    """
+    if names:
+        return chosen_copies(settings, names)
+    found = settings.configuration
+    if found is None:
+        return []
+    own = None
+    if "repository" in found.values:
+        own = found.location_of(found.values["repository"])
+    places = {own, *(table.location for table in found.copies)}
+    if own is not None and settings.repository not in places:
+        # The copies are those of another repository than the one that is in use.
+        return []
+    copies = configured_copies(settings)
+    if own is not None and own != settings.repository:
+        copies.insert(0, CopyPlace(own, own, media_of(own), is_offsite=False))
     return copies
 
 

@@ -24,7 +24,7 @@ from .transfer import Reading, Transfer
 from .whole import whole_snapshots
 
 OPERATION = "replicate"
-_PREFIXES = (KEY_PREFIX, "data/", "meta/", INDEX_PREFIX, SNAPSHOT_PREFIX)
+COPIED_PREFIXES = (KEY_PREFIX, "data/", "meta/", INDEX_PREFIX, SNAPSHOT_PREFIX)
 """What a copy has of its repository. Leases and ``doomed`` are about one place; whatever else the
 format reserves is not written yet."""
 
@@ -298,7 +298,7 @@ def first_id(snapshot: Snapshot) -> ObjectId:
 def list_copied(backend: Backend) -> dict[str, int]:
     """Return all that a copy holds: 130 bytes of memory an object."""
     sizes: dict[str, int] = {}
-    for prefix in _PREFIXES:
+    for prefix in COPIED_PREFIXES:
         sizes |= list_sizes(backend, prefix)
     return sizes
 

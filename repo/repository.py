@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
-from snap.backends.base import Backend, ObjectExists, ObjectNotFound
+from snap.backends.base import Backend, BackendError, ObjectExists, ObjectNotFound
 from snap.errors import IntegrityError, SnapError, UsageError
 
 from . import keys as key_slots
-from .blobs import BlobReader
+from .blobs import BlobReader, Elsewhere
 from .cache import Cache
 from .clock import Clock, system_clock
 from .codec import DecodeError
@@ -43,6 +44,14 @@ SNAPSHOT_PREFIX = "snapshots/"
 _CACHE_REBUILT = "the local cache was damaged or outdated and is built anew"
 _LOAD_BLOBS = 500_000
 """Blobs of index objects that go into the cache together: 52 bytes each in memory."""
+
+
+class ObjectsElsewhere(Elsewhere, Protocol):
+    """Where objects are looked for that a repository does not have whole."""
+
+    def get_object(self, name: str) -> bytes | None:
+        """Return an object, compared with its name; None where it is not there either."""
+        ...
 
 
 class Repository:
@@ -80,6 +89,7 @@ class Repository:
         self.blobs = BlobReader(backend, keys, cache, self.load_readable_index)
         self.holdings = Holdings(backend, cache, self._warn)
         cache.set_reload(self._reload_cache)
+        self._fallback: ObjectsElsewhere | None = None
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> "Repository":
@@ -99,6 +109,11 @@ class Repository:
         self.backend.close()
         if self._scratch is not None:
             self._scratch.cleanup()
+
+    def set_fallback(self, fallback: "ObjectsElsewhere | None") -> None:
+        """Say where objects and blobs are looked for that this store does not have whole."""
+        self._fallback = fallback
+        self.blobs.set_elsewhere(fallback)
 
     @property
     def capability(self) -> Capability:
@@ -126,7 +141,13 @@ class Repository:
             IntegrityError: its bytes do not have the hash that its name says.
             ObjectNotFound: there is none.
         """
-        return get_verified(self.backend, name)
+        try:
+            return get_verified(self.backend, name)
+        except (IntegrityError, BackendError):
+            stored = self._fallback.get_object(name) if self._fallback is not None else None
+            if stored is None:
+                raise
+            return stored
 
     def put_object(self, prefix: str, kind: Kind, body: dict[str, object]) -> ObjectId:
         """Seal and store an object; durable on return."""
