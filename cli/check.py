@@ -1,15 +1,19 @@
 """``snap check``: whether all that is stored is whole."""
 
+from collections.abc import Mapping
+
 import click
 
 from snap.errors import UsageError
 from snap.repo.check import CheckReport, run_check
+from snap.repo.fallback import Fallback
 
+from .copies import copy_option, fallback_copies
 from .errors import DAMAGED, OK
 from .options import SnapCommand
 from .output import counted, print_json, print_line, print_table, shown_size
 from .progress import open_reporter
-from .session import open_session
+from .session import open_session, other_copies
 from .settings import Settings
 
 
@@ -31,35 +35,47 @@ def parse_share(text: str) -> float:
 @click.command(cls=SnapCommand)
 @click.option("--read-data", is_flag=True, help="Read and open everything that is stored.")
 @click.option("--read-data-subset", metavar="N%", help="Read and open a random share.")
+@copy_option
 @click.pass_obj
-def command(settings: Settings, *, read_data: bool, read_data_subset: str | None) -> int:
+def command(
+    settings: Settings, *, read_data: bool, read_data_subset: str | None, copies: tuple[str, ...]
+) -> int:
     """Check that all that is stored is whole.
 
-    Without options: the structure, all metadata, and that every pack is there with its size.
+    Without options: the structure, all metadata, and that every pack is there with its size. Of
+    what is damaged it is said which copies have it whole.
     """
     fraction = 1.0 if read_data else 0.0
     if read_data_subset is not None:
         if read_data:
             raise UsageError("--read-data and --read-data-subset exclude each other")
         fraction = parse_share(read_data_subset)
+    others = other_copies(fallback_copies(settings, copies))
     with (
         open_session(settings) as repository,
         open_reporter(settings, "") as reporter,
     ):
         report = run_check(repository, read_fraction=fraction, reporter=reporter)
+        # Not earlier: what copies have must not hide what is damaged here.
+        elsewhere = Fallback(repository, others)
+        whole_in = {e.object: elsewhere.whole_in(e.object) for e in report.errors}
+        elsewhere.close()
     if settings.json:
-        _print_summary(report)
+        _print_summary(report, whole_in)
     else:
-        _print_for_people(report, settings)
+        _print_for_people(report, whole_in, settings)
     return OK if report.ok else DAMAGED
 
 
-def _print_summary(report: CheckReport) -> None:
+def _print_summary(report: CheckReport, whole_in: Mapping[str, list[str]]) -> None:
     print_json(
         {
             "message_type": "summary",
             "ok": report.ok,
-            "errors": [{"object": e.object, "problem": e.problem} for e in report.errors],
+            "errors": [
+                {"object": e.object, "problem": e.problem, "whole_in": whole_in[e.object]}
+                for e in report.errors
+            ],
             "hints": list(report.hints),
             "snapshots": report.snapshots,
             "packs": report.packs,
@@ -69,9 +85,16 @@ def _print_summary(report: CheckReport) -> None:
     )
 
 
-def _print_for_people(report: CheckReport, settings: Settings) -> None:
+def _print_for_people(
+    report: CheckReport, whole_in: Mapping[str, list[str]], settings: Settings
+) -> None:
     if report.errors:
-        print_table(("object", "~problem"), [(e.object, e.problem) for e in report.errors])
+        columns, rows = ["object", "~problem"], [[e.object, e.problem] for e in report.errors]
+        if any(whole_in.values()):
+            columns.append("~whole in copy")
+            for row in rows:
+                row.append(", ".join(whole_in[row[0]]) or "-")
+        print_table(columns, rows)
         print()
     if not settings.quiet:
         for hint in report.hints:
@@ -85,3 +108,6 @@ def _print_for_people(report: CheckReport, settings: Settings) -> None:
             print_line("no problems found")
     else:
         print_line(f"{counted(len(report.errors), 'problem')} found")
+        healing = sorted({name for names in whole_in.values() for name in names})
+        if healing:
+            print_line(f"heal it with: snap repair --from {healing[0]}")

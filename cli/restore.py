@@ -17,6 +17,7 @@ from snap.sources.folder import FolderTarget
 from snap.sources.neo4j_restore import FileDigests, dump_name, is_dump, verify_dump, write_dump
 from snap.sources.verify import verify_component
 
+from .copies import copy_option, fallback_copies
 from .errors import DAMAGED, INCOMPLETE, OK, print_error, words_of_os_error, worst
 from .errors import FAILED as EXIT_FAILED
 from .in_place import restore_in_place
@@ -50,6 +51,7 @@ class _Request:
     overwrite: bool
     verify: bool
     dry_run: bool
+    copies: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -82,6 +84,7 @@ class _Outcome:
     help="Read all files again from the disk and compare, before anything is replaced.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be written, write nothing.")
+@copy_option
 @click.pass_obj
 def command(settings: Settings, /, **arguments: Any) -> int:
     """Put a snapshot, or a part of it, back and prove that it is whole.
@@ -93,16 +96,17 @@ def command(settings: Settings, /, **arguments: Any) -> int:
     """
     request = _Request(**arguments)
     selector, place = split_selector(request.snapshot)
+    others = fallback_copies(settings, request.copies)
     if request.in_place:
         _check_in_place(request, place)
-        with open_session(settings) as repository:
+        with open_session(settings, others) as repository:
             chosen = find_snapshot(repository, settings, selector, place)
             name = resolve_path(chosen, place)[0] if place else None
             return restore_in_place(repository, chosen, name, settings, yes=request.yes)
     if not request.target:
         raise UsageError("nothing says where to restore to", "add --target FOLDER, or --in-place")
     root = Path(request.target)
-    with open_session(settings) as repository:
+    with open_session(settings, others) as repository:
         chosen = find_snapshot(repository, settings, selector, place)
         components, path = _chosen_components(chosen, place)
         if request.dry_run:

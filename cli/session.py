@@ -3,10 +3,11 @@
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
-from snap.backends.base import Backend, ObjectNotFound
+from snap.backends.base import Backend, BackendError, ObjectNotFound
 from snap.backends.location import open_backend
-from snap.errors import IntegrityError, UsageError
+from snap.errors import IntegrityError, SnapError, UsageError
 from snap.repo.catalog import (
     Problem,
     SnapshotNotFound,
@@ -15,9 +16,11 @@ from snap.repo.catalog import (
     select_snapshot,
 )
 from snap.repo.config import CONFIG_NAME, RepositoryNotFound
+from snap.repo.fallback import Fallback, OtherCopy
 from snap.repo.repository import SNAPSHOT_PREFIX, Repository, open_repository
 from snap.repo.snapshot import FAILED, QUARANTINED, Snapshot
 
+from .copies import CopyPlace
 from .memory import collect_rarely, limit_heap
 from .output import print_warning
 from .password import read_password
@@ -46,8 +49,11 @@ def location_of(settings: Settings) -> str:
 
 
 @contextmanager
-def open_session(settings: Settings) -> Iterator[Repository]:
+def open_session(settings: Settings, copies: Sequence[CopyPlace] = ()) -> Iterator[Repository]:
     """Open the repository; its warnings are printed when it is opened and when it is closed.
+
+    What it does not have whole is taken from ``copies``. Where it cannot be opened at all, the
+    first of them that can is taken for it.
 
     Raises:
         RepositoryNotFound: there is none; said before a password is asked for.
@@ -55,20 +61,52 @@ def open_session(settings: Settings) -> Iterator[Repository]:
     """
     limit_heap()
     collect_rarely()
-    backend = open_backend(location_of(settings), settings.limits)
+    others = list(copies)
     try:
-        _require_repository(backend)
-        password = read_password(settings)
-        repository = open_repository(backend, password, cache_dir=settings.cache_dir)
-    except BaseException:
-        backend.close()
-        raise
+        repository = _open(settings, location_of(settings))
+    except (BackendError, RepositoryNotFound, IntegrityError) as error:
+        repository = _open_first(settings, others, error)
     with repository:
         _print_warnings(repository, settings)
         try:
-            yield repository
+            with Fallback(repository, other_copies(others)):
+                yield repository
         finally:
             _print_warnings(repository, settings)
+
+
+def _open(settings: Settings, location: str) -> Repository:
+    backend = open_backend(location, settings.limits)
+    try:
+        _require_repository(backend)
+        password = read_password(settings)
+        return open_repository(backend, password, cache_dir=settings.cache_dir)
+    except BaseException:
+        backend.close()
+        raise
+
+
+def _open_first(settings: Settings, others: list[CopyPlace], error: SnapError) -> Repository:
+    """Open the first copy that can be opened, and take it out of the list.
+
+    Raises:
+        SnapError: ``error``, where none can.
+    """
+    while others:
+        place = others.pop(0)
+        try:
+            repository = _open(settings, place.location)
+        except (BackendError, RepositoryNotFound, IntegrityError) as failure:
+            print_warning(f"copy {place.name} cannot help: {failure}", as_json=settings.json)
+            continue
+        print_warning(f"{error}: reading from copy {place.name} instead", as_json=settings.json)
+        return repository
+    raise error
+
+
+def other_copies(places: Sequence[CopyPlace]) -> list[OtherCopy]:
+    """Return copies as those that are opened when they are needed."""
+    return [OtherCopy(place.name, partial(open_backend, place.location)) for place in places]
 
 
 def _require_repository(backend: Backend) -> None:

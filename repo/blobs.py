@@ -3,9 +3,15 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
-from snap.backends.base import Backend, BackendError, ObjectNotFound, ShortRead
+from snap.backends.base import (
+    Backend,
+    BackendError,
+    BackendUnavailable,
+    ObjectNotFound,
+    ShortRead,
+)
 from snap.errors import IntegrityError, SnapError
 
 from .cache import Cache, Location, is_metadata
@@ -29,6 +35,14 @@ _OPEN_PACKS = 1024
 """How many packs' headers and keys are kept: 1.2 KiB each, an opening costs 0.1 ms."""
 
 
+class Elsewhere(Protocol):
+    """Where a blob is looked for that cannot be had here."""
+
+    def read_blob(self, id_: BlobId, kind: Kind) -> bytes | None:
+        """Return the blob's plaintext, None where it is not there either."""
+        ...
+
+
 class BlobReader:
     """Fetches, opens and checks blobs. Safe from several threads."""
 
@@ -49,6 +63,16 @@ class BlobReader:
         self._loading = threading.Lock()
         self._loads = 0
         self._index_problems: list[IntegrityError] = []
+        self._elsewhere: Elsewhere | None = None
+        self._is_down = False
+
+    def set_elsewhere(self, elsewhere: Elsewhere | None) -> None:
+        """Say where a blob is looked for that no place here gives.
+
+        A store that has been unavailable once is then not asked again: each try takes minutes.
+        """
+        self._elsewhere = elsewhere
+        self._is_down = False
 
     def read(self, id_: BlobId, kind: Kind) -> bytes:
         """Return a blob's plaintext, checked against its id.
@@ -84,6 +108,8 @@ class BlobReader:
         if plain is None and self._load_index_once(loads):
             again = [place for place in self._cache.locate(id_) if place not in locations]
             plain = self._try_locations(again, kind, failures)
+        if plain is None and self._elsewhere is not None:
+            plain = self._elsewhere.read_blob(id_, kind)
         if plain is not None:
             return plain
         unavailable = [f for f in failures if not isinstance(f, IntegrityError)]
@@ -101,11 +127,19 @@ class BlobReader:
         self, locations: list[Location], kind: Kind, failures: list[SnapError]
     ) -> bytes | None:
         for location in locations:
+            if self._is_down:
+                failures.append(BackendUnavailable(f"{self._backend.location} did not answer"))
+                continue
             try:
                 return self.read_at(location, kind)
             except (IntegrityError, BackendError) as error:
                 failures.append(error)
+                self._note_failure(error)
         return None
+
+    def _note_failure(self, error: SnapError) -> None:
+        if self._elsewhere is not None and isinstance(error, BackendUnavailable):
+            self._is_down = True
 
     def read_at(self, location: Location, kind: Kind) -> bytes:
         """Return the blob at one place.
@@ -130,7 +164,14 @@ class BlobReader:
         Raises:
             BackendError: the store failed, or the pack is missing or too short.
         """
-        return self._backend.get(pack_name(location.pack_kind, location.pack_id), offset, length)
+        if self._is_down:
+            raise BackendUnavailable(f"{self._backend.location} did not answer")
+        try:
+            name = pack_name(location.pack_kind, location.pack_id)
+            return self._backend.get(name, offset, length)
+        except BackendUnavailable as error:
+            self._note_failure(error)
+            raise
 
     def open_at(self, location: Location, kind: Kind, stored: bytes | memoryview) -> bytes:
         """Return the plaintext of a blob of which the stored form is at hand.

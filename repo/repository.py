@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 from snap.backends.base import Backend, BackendError, ObjectExists, ObjectNotFound, ObjectRetained
 from snap.errors import IntegrityError, SnapError, UsageError
 
 from . import keys as key_slots
-from .blobs import BlobReader
+from .blobs import BlobReader, Elsewhere
 from .cache import Cache
 from .clock import Clock, system_clock
 from .codec import DecodeError
@@ -34,6 +35,7 @@ from .holdings import Holdings
 from .ids import BlobId, Kind, ObjectId, id_of_name, object_id
 from .index import PackColumns, join_columns, split_index
 from .keys import Capability, FullKeyRequired, KdfCost, KeySlot, SlotRequest, WrongPassword
+from .objects import get_verified
 from .pack import PackSummary
 from .readme import README_TEXT
 
@@ -43,6 +45,14 @@ SNAPSHOT_PREFIX = "snapshots/"
 _CACHE_REBUILT = "the local cache was damaged or outdated and is built anew"
 _LOAD_BLOBS = 500_000
 """Blobs of index objects that go into the cache together: 52 bytes each in memory."""
+
+
+class ObjectsElsewhere(Elsewhere, Protocol):
+    """Where objects are looked for that a repository does not have whole."""
+
+    def get_object(self, name: str) -> bytes | None:
+        """Return an object, compared with its name; None where it is not there either."""
+        ...
 
 
 class Repository:
@@ -82,6 +92,7 @@ class Repository:
         self.blobs = BlobReader(backend, keys, cache, self.load_readable_index)
         self.holdings = Holdings(backend, cache, self._warn)
         cache.set_reload(self._reload_cache)
+        self._fallback: ObjectsElsewhere | None = None
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> "Repository":
@@ -101,6 +112,11 @@ class Repository:
         self.backend.close()
         if self._scratch is not None:
             self._scratch.cleanup()
+
+    def set_fallback(self, fallback: "ObjectsElsewhere | None") -> None:
+        """Say where objects and blobs are looked for that this store does not have whole."""
+        self._fallback = fallback
+        self.blobs.set_elsewhere(fallback)
 
     @property
     def capability(self) -> Capability:
@@ -128,10 +144,13 @@ class Repository:
             IntegrityError: its bytes do not have the hash that its name says.
             ObjectNotFound: there is none.
         """
-        stored = self.backend.get(name)
-        if object_id(stored) != id_of_name(name):
-            raise IntegrityError(f"{name}: damaged: its bytes do not have the hash in its name")
-        return stored
+        try:
+            return get_verified(self.backend, name)
+        except (IntegrityError, BackendError):
+            stored = self._fallback.get_object(name) if self._fallback is not None else None
+            if stored is None:
+                raise
+            return stored
 
     def put_object(self, prefix: str, kind: Kind, body: dict[str, object]) -> ObjectId:
         """Seal and store an object; durable on return."""
@@ -356,12 +375,21 @@ def _refuse_existing(backend: Backend) -> None:
             f"there is a repository already at {backend.location}",
             "choose another place; 'snap snapshots' shows what this one holds",
         )
+    refuse_remains(backend)
+
+
+def refuse_remains(backend: Backend) -> None:
+    """Refuse a place that has the objects of a repository and no ``config``.
+
+    Raises:
+        SnapError: it is such a place.
+    """
     if any(True for _ in backend.list(SNAPSHOT_PREFIX)) or any(
         True for _ in backend.list(INDEX_PREFIX)
     ):
         raise SnapError(
             f"{backend.location} holds the remains of a repository that has lost its 'config'",
-            "restore the object 'config' from a copy, or choose another place",
+            "restore it with 'snap repair --from COPY', or choose another place",
         )
 
 
@@ -382,17 +410,8 @@ def open_repository(
         WrongPassword: the credential opens no key slot.
         IntegrityError: what is needed to open it is damaged.
     """
-    try:
-        stored_config = backend.get(CONFIG_NAME)
-    except ObjectNotFound as error:
-        raise RepositoryNotFound(
-            f"no repository at {backend.location}",
-            "check the place, or make a repository there with 'snap init'",
-        ) from error
-    config = decode_config(stored_config)
     warnings: list[str] = []
-    keys, slot = _unlock(backend, credential, config.repository_id, warnings)
-    check_config(stored_config, keys.config_key)
+    config, keys, slot = unlock(backend, credential, warnings)
     scratch = None
     if cache_dir is None:
         scratch = tempfile.TemporaryDirectory(prefix="snap-cache-")
@@ -410,6 +429,23 @@ def open_repository(
     return repository
 
 
+def unlock(
+    backend: Backend, credential: str, warnings: list[str]
+) -> tuple[RepositoryConfig, Keys, KeySlot]:
+    """Return what opens a repository; raises as `open_repository`, which does the rest."""
+    try:
+        stored_config = backend.get(CONFIG_NAME)
+    except ObjectNotFound as error:
+        raise RepositoryNotFound(
+            f"no repository at {backend.location}",
+            "check the place, or make a repository there with 'snap init'",
+        ) from error
+    config = decode_config(stored_config)
+    keys, slot = _unlock(backend, credential, config.repository_id, warnings)
+    check_config(stored_config, keys.config_key)
+    return config, keys, slot
+
+
 def _sealed_slots(backend: Backend) -> Iterator[key_slots.SealedSlot]:
     for stat in backend.list(KEY_PREFIX):
         if id_of_name(stat.name) is None:
@@ -423,9 +459,7 @@ def read_slot(backend: Backend, name: str) -> key_slots.SealedSlot:
     Raises:
         IntegrityError: it is damaged.
     """
-    stored = backend.get(name)
-    if object_id(stored) != id_of_name(name):
-        raise IntegrityError(f"{name}: damaged: its bytes do not have the hash in its name")
+    stored = get_verified(backend, name)
     try:
         return key_slots.parse_slot(stored)
     except DecodeError as error:
