@@ -30,6 +30,8 @@ COMMANDS = {
     "find": "Find files by name in the snapshots.",
     "check": "Check that all that is stored is whole.",
     "status": "Say when each source was last backed up whole, and which servers were left stopped.",
+    "forget": "Drop snapshots, by a policy or by their ids.",
+    "hold": "Keep snapshots whatever retention says.",
     "stats": "Show how large the repository is.",
     "config": "Show an example of a configuration, check one, show what is in effect.",
     "key": "Add, list, change and remove keys.",
