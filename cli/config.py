@@ -1,6 +1,7 @@
 """``snap config``: an example, a check, and what is in effect."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import NamedTuple
 
 import click
@@ -26,6 +27,38 @@ service = "knowledge"
 # tags = ["nightly"]
 # compression = "default"                  # off, fast, default, max
 # cache_dir = "/var/cache/snap"
+
+# What the repository lies on, and whether that is in another building than the databases.
+# media = "disk"
+# offsite = false
+
+# Copies of the repository: `snap replicate` brings them up to date, made first by
+# `snap init --copy-of /mnt/backup/knowledge -r usb`.
+
+# [copies.usb]
+# location = "/media/usb/knowledge"
+# media = "usb disk"
+
+# [copies.office]
+# location = "sftp://backup@office.example/knowledge"
+# media = "office server"
+# offsite = true
+
+# What `snap status` asks of every snapshot: so many copies, the repository being one of them,
+# on so many media, so many of them off-site.
+# [rule]
+# copies = 3
+# media = 2
+# offsite = 1
+
+# Which snapshots `snap forget` lets stay: all of the last days, Sundays of weeks, 1sts of months.
+# A source or a copy may have a table of its own: [sources.graph.retention], [copies.usb.retention].
+# [retention]
+# daily = 7
+# weekly = 4
+# monthly = 3
+# Or restic's rules: keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly,
+# keep_within (as "1y5m7d2h"), keep_within_hourly ... keep_within_yearly, keep_tags (as ["kept"]).
 
 # Each source is a component of the snapshot, under the name behind the dot.
 # `snap backup` takes all of them into one snapshot, `snap backup graph` one of them.
@@ -103,12 +136,20 @@ def check(settings: Settings) -> int:
         return error.exit_code
     if settings.json:
         sources = [{"name": s.name, "kind": s.kind, "place": _place(s)} for s in found.sources]
-        print_json({"ok": True, "path": str(found.path), "problems": [], "sources": sources})
+        copies = [asdict(copy) for copy in found.copies]
+        fields = {"problems": [], "sources": sources, "copies": copies}
+        print_json({"ok": True, "path": str(found.path), **fields})
     else:
         print_table(
             ("~source", "kind", "~place"), [(s.name, s.kind, _place(s)) for s in found.sources]
         )
-        print_line(f"{found.path}: ok, {counted(len(found.sources), 'source')}")
+        if found.copies:
+            rows = [(c.name, c.media, _text(c.offsite), c.location) for c in found.copies]
+            print_table(("~copy", "~media", "offsite", "~location"), rows)
+        amounts = [counted(len(found.sources), "source")]
+        if found.copies:
+            amounts.append(counted(len(found.copies), "copy", "copies"))
+        print_line(f"{found.path}: ok, {', '.join(amounts)}")
     return OK
 
 
@@ -158,6 +199,13 @@ def _configured(found: Configuration) -> Iterator[_Row]:
         yield _Row(f"{source.name}.kind", source.kind, found.origin(*path, "kind"))
         for key, value in source.values.items():
             yield _Row(f"{source.name}.{key}", _text(value), found.origin(*path, key))
+    for copy in found.copies:
+        path = ("copies", copy.name)
+        for key, value in asdict(copy).items():
+            if (*path, key) in found.lines:
+                yield _Row(f"copies.{copy.name}.{key}", _text(value), found.origin(*path, key))
+    for key, value in found.rule.items():
+        yield _Row(f"rule.{key}", _text(value), found.origin("rule", key))
 
 
 def _text(value: object) -> str:

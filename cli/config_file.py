@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from snap.errors import UsageError
+from snap.repo.retention import parse_span
 
 from .errors import words_of_os_error
 
@@ -43,8 +44,28 @@ _TOP = {
     "host": Key(str),
     "compression": Key(str),
     "tags": _TEXTS,
+    "media": Key(str),
+    "offsite": Key(bool),
     "sources": Key(dict),
+    "copies": Key(dict),
+    "rule": Key(dict),
+    "retention": Key(dict),
 }
+_COPY = {
+    "location": Key(str, required=True),
+    "media": Key(str, required=True),
+    "offsite": Key(bool),
+    "retention": Key(dict),
+}
+_CALENDAR = {"daily": Key(int), "weekly": Key(int), "monthly": Key(int)}
+_PERIODS = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
+_KEEP = {
+    **{f"keep_{period}": Key(int) for period in _PERIODS},
+    "keep_within": Key(str),
+    **{f"keep_within_{period}": Key(str) for period in _PERIODS[1:]},
+    "keep_tags": _TEXTS,
+}
+_RULE = {"copies": Key(int), "media": Key(int), "offsite": Key(int)}
 _SERVER = {
     "database": Key(str),
     "username": Key(str),
@@ -67,9 +88,11 @@ _NAMES = {
     str: "text",
     bool: "true or false",
     float: "a number",
+    int: "a whole number",
     list: "a list of texts",
     dict: "a table",
 }
+_COPY_NAME = re.compile(r"\w[\w.-]*")
 _REMOTE = re.compile(r"[a-z][a-z0-9+.-]+:")
 
 
@@ -106,12 +129,25 @@ class SourceTable:
 
 
 @dataclass(frozen=True, slots=True)
+class CopyTable:
+    """A copy as it is configured; ``location`` as `open_backend` takes it."""
+
+    name: str
+    location: str
+    media: str
+    offsite: bool = False
+    retention: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Configuration:
     """A file that was read and found right."""
 
     path: Path
     values: Mapping[str, Any] = field(default_factory=dict)
     sources: tuple[SourceTable, ...] = ()
+    copies: tuple[CopyTable, ...] = ()
+    rule: Mapping[str, int] = field(default_factory=dict)
     lines: Lines = field(default_factory=dict)
 
     def origin(self, *key: str) -> str:
@@ -124,7 +160,11 @@ class Configuration:
 
     def location_of(self, text: str) -> str:
         """Return a repository's location: a path, or something with a scheme as it is."""
-        return text if _REMOTE.match(text) else self.path_of(text)
+        return _location(self.path, text)
+
+
+def _location(path: Path, text: str) -> str:
+    return text if _REMOTE.match(text) else str(path.parent / Path(text).expanduser())
 
 
 def where(path: Path, line: int) -> str:
@@ -157,7 +197,11 @@ def read_configuration(path: Path) -> Configuration:
         SourceTable(name, table["kind"], {k: v for k, v in table.items() if k != "kind"})
         for name, table in values.pop("sources", {}).items()
     )
-    return Configuration(path, values, sources, lines)
+    copies = tuple(
+        CopyTable(name, **(table | {"location": _location(path, table["location"])}))
+        for name, table in values.pop("copies", {}).items()
+    )
+    return Configuration(path, values, sources, copies, values.pop("rule", {}), lines)
 
 
 def _parse(path: Path, raw: bytes) -> tuple[str, dict[str, Any]]:
@@ -231,6 +275,11 @@ def _paths(parsed: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[t
 def _check(values: Mapping[str, Any], lines: Lines) -> Iterator[Problem]:
     yield from _check_table(values, _TOP, (), lines)
     yield from _check_one_of(values, ("password_file", "password_command"), (), lines)
+    yield from _check_copies(values, lines)
+    yield from _check_retention(values, (), lines)
+    rule = values.get("rule", {})
+    if isinstance(rule, dict):
+        yield from _check_table(rule, _RULE, ("rule",), lines)
     sources = values.get("sources", {})
     for name, table in sources.items() if isinstance(sources, dict) else ():
         path = ("sources", name)
@@ -249,11 +298,57 @@ def _check(values: Mapping[str, Any], lines: Lines) -> Iterator[Problem]:
                 hint = _nearest(str(kind), _KINDS)
                 yield Problem(line, f"unknown kind of source: {kind!r}", hint)
             continue
-        keys = {"kind": Key(str, required=True)} | _KINDS[kind]
+        keys = {"kind": Key(str, required=True), "retention": Key(dict)} | _KINDS[kind]
+        yield from _check_retention(table, path, lines)
         yield from _check_table(table, keys, path, lines)
         yield from _check_one_of(table, ("password_file", "password_command"), path, lines)
         if kind == "chroma":
             yield from _check_one_of(table, ("path", "url"), path, lines, required=True)
+
+
+def _check_copies(values: Mapping[str, Any], lines: Lines) -> Iterator[Problem]:
+    """Check the tables of copies, and that no two of them are one place."""
+    copies = values.get("copies", {})
+    places = {values.get("repository"): "the repository"}
+    for name, table in copies.items() if isinstance(copies, dict) else ():
+        path = ("copies", name)
+        if not isinstance(table, dict):
+            yield Problem(lines.get(path, 0), f"{name!r} is no table", f"write [copies.{name}]")
+            continue
+        if not _COPY_NAME.fullmatch(name):
+            hint = "letters, digits, '-', '_' and '.', so that it cannot be taken for a place"
+            yield Problem(lines.get(path, 0), f"not a name for a copy: {name!r}", hint)
+        yield from _check_table(table, _COPY, path, lines)
+        yield from _check_retention(table, path, lines)
+        location = table.get("location")
+        if isinstance(location, str) and location in places:
+            line = lines.get((*path, "location"), lines.get(path, 0))
+            yield Problem(line, f"[copies.{name}] is the same place as {places[location]}")
+        elif isinstance(location, str):
+            places[location] = f"[copies.{name}]"
+
+
+def _check_retention(
+    above: Mapping[str, Any], path: tuple[str, ...], lines: Lines
+) -> Iterator[Problem]:
+    """Check a policy: a calendar, or rules to keep by, and something that it keeps."""
+    table = above.get("retention")
+    if not isinstance(table, dict):
+        return
+    path = (*path, "retention")
+    yield from _check_table(table, _CALENDAR | _KEEP, path, lines)
+    line = lines.get(path, 0)
+    if _CALENDAR.keys() & table.keys() and _KEEP.keys() & table.keys():
+        hint = "write daily, weekly, monthly, or keep_..."
+        yield Problem(line, f"[{'.'.join(path)}] mixes a calendar with keep rules", hint)
+    for name, value in table.items():
+        if name.startswith("keep_within") and isinstance(value, str):
+            try:
+                parse_span(value)
+            except UsageError as error:
+                yield Problem(lines.get((*path, name), line), f"{name!r}: {error}", error.hint)
+    if not any(table.values()) and (_KEEP.keys() & table.keys() or len(table) == len(_CALENDAR)):
+        yield Problem(line, f"[{'.'.join(path)}] keeps nothing", "name what is to stay")
 
 
 def _check_table(
@@ -297,6 +392,8 @@ def _check_one_of(
 
 
 def _fits(value: Any, key: Key) -> bool:
+    if key.kind is int:
+        return isinstance(value, int) and not isinstance(value, bool) and value >= 0
     if key.kind is float:
         return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
     if isinstance(value, list) and key.items is not None:

@@ -39,6 +39,10 @@ def _under(settings: Settings, found: "Configuration") -> Settings:
     if settings.repository is None and "repository" in values:
         changes["repository"] = found.location_of(values["repository"])
         origins["repository"] = found.origin("repository")
+    for copy in found.copies:
+        # -r takes the name of a copy as well; a folder of that name is ./name.
+        if settings.repository == copy.name:
+            changes["repository"] = copy.location
     if settings.cache_folder is None and "cache_dir" in values:
         changes["cache_folder"] = Path(found.path_of(values["cache_dir"]))
         origins["cache_folder"] = found.origin("cache_dir")

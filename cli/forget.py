@@ -14,6 +14,7 @@ from snap.repo.forget import (
     FUTURE_NS,
     Forgotten,
     Judged,
+    PolicyOf,
     forget,
     is_held,
     is_trusted,
@@ -23,52 +24,19 @@ from snap.repo.forget import (
 )
 from snap.repo.lease import Lease, Owner
 from snap.repo.repository import Repository
-from snap.repo.retention import ALL, Calendar, Keep, Policy, Span, parse_span, require_policy
+from snap.repo.retention import Policy
 from snap.repo.snapshot import Snapshot
 
 from .errors import INCOMPLETE, OK
 from .options import SnapCommand
 from .output import counted, print_json, print_line, print_table, print_warning
+from .retention import configured_policies, keep_options, policy_of
 from .session import find_snapshot, open_session, words_of
 from .settings import Settings
 from .times import LOCAL_ZONE, iso_time, local_time
 
-_PERIODS = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
 _SKEW_NS = 10 * MINUTE_NS
 """Between this machine's clock and the store's, before it is worth a warning."""
-
-
-class _Count(click.ParamType[int]):
-    name = "N"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
-        if value in ("unlimited", ALL):
-            return ALL
-        try:
-            count = int(str(value))
-        except ValueError:
-            count = -1
-        if count < 0:
-            raise UsageError(f"not a count: {value!r}", "write a number, or 'unlimited'")
-        return count
-
-
-def _keep_options(function: click.decorators.FC) -> click.decorators.FC:
-    for period in reversed(_PERIODS):
-        what = "N snapshots" if period == "last" else f"{period} snapshots of N periods"
-        function = click.option(
-            f"--keep-{period}", type=_Count(), metavar="N", help=f"Keep the last {what}."
-        )(function)
-        within = "--keep-within" + ("" if period == "last" else f"-{period}")
-        kind = "all" if period == "last" else period
-        function = click.option(
-            within, metavar="SPAN", help=f"Keep {kind} snapshots of this time: 1y5m7d2h."
-        )(function)
-    return click.option(
-        "--keep-tag", metavar="T[,T]", multiple=True, help="Keep those with all of these tags."
-    )(function)
 
 
 @dataclass(frozen=True)
@@ -84,7 +52,7 @@ class _Plan:
 
 @click.command(cls=SnapCommand)
 @click.argument("snapshots", metavar="[SNAP...]", nargs=-1)
-@_keep_options
+@keep_options
 @click.option("--service", metavar="S", help="Only of this service.")
 @click.option("--dry-run", "-n", is_flag=True, help="Remove nothing; say what would go, and why.")
 @click.option("--explain", metavar="SNAP", help="Only say why this one would stay or go.")
@@ -121,7 +89,8 @@ def command(
             plan = _named(repository, settings, snapshots, allow_last=allow_last)
         else:
             now_ns = _earlier(repository.clock(), lease.renewed_ns, settings)
-            plan = _by_policy(repository, settings, policy or Calendar(), service, now_ns)
+            policies = configured_policies(settings) if policy is None else _always(policy)
+            plan = plan_by_policy(repository, settings, policies, now_ns, service=service)
         if explain is not None:
             return _explain(plan, find_snapshot(repository, settings, explain), settings)
         if plan.removed and not dry_run:
@@ -130,31 +99,19 @@ def command(
     return INCOMPLETE if done.refused else OK
 
 
-def policy_of(rules: dict[str, object]) -> Policy | None:
-    """Return the policy that ``--keep-...`` options mean, None where there are none.
-
-    Raises:
-        UsageError: not a count or a length of time, or they keep nothing.
-    """
-    counts: list[tuple[str, int]] = []
-    within: list[tuple[str, Span]] = []
-    for period in _PERIODS:
-        count = rules.get(f"keep_{period}")
-        if isinstance(count, int):
-            counts.append((period, count))
-        span = rules.get("keep_within" + ("" if period == "last" else f"_{period}"))
-        if isinstance(span, str):
-            within.append((period, parse_span(span)))
-    given = rules.get("keep_tag") or ()
-    tags = [frozenset(t.split(",")) for t in given] if isinstance(given, tuple) else []
-    if not (counts or within or tags):
-        return None
-    return require_policy(Keep(tuple(counts), tuple(within), tuple(tags)))
+def _always(policy: Policy) -> PolicyOf:
+    return lambda _service, _name: policy
 
 
-def _by_policy(
-    repository: Repository, settings: Settings, policy: Policy, service: str | None, now_ns: int
+def plan_by_policy(
+    repository: Repository,
+    settings: Settings,
+    policy_of_source: PolicyOf,
+    now_ns: int,
+    *,
+    service: str | None = None,
 ) -> _Plan:
+    """Judge all snapshots, and warn of what is odd about their times and services."""
     stored = stored_times(repository)
     snapshots = _readable(repository)
     if service is not None:
@@ -169,7 +126,7 @@ def _by_policy(
                 as_json=settings.json,
             )
     _warn_of_hosts(snapshots, settings)
-    judged = judge(snapshots, stored, lambda _service, _name: policy, now_ns, LOCAL_ZONE)
+    judged = judge(snapshots, stored, policy_of_source, now_ns, LOCAL_ZONE)
     return _Plan(judged)
 
 

@@ -3,18 +3,21 @@
 import getpass
 import os
 import socket
+from dataclasses import replace
 
 import click
 
 from snap.backends.location import open_backend
 from snap.errors import UsageError
+from snap.repo.copy import create_copy
 from snap.repo.keys import calibrate
 from snap.repo.repository import create_repository
 
+from .copies import place_of
 from .options import SnapCommand
 from .output import print_json, print_line
 from .password import choose_password
-from .session import location_of
+from .session import location_of, open_session
 from .settings import Settings
 
 DEFAULT_KDF_SECONDS = 0.5
@@ -42,13 +45,25 @@ kdf_option = click.option(
 
 @click.command(cls=SnapCommand)
 @click.option("--label", metavar="TEXT", help="Name of the first key.  [default: user@host]")
+@click.option(
+    "--copy-of",
+    metavar="PRIMARY",
+    help="Make an empty copy of the repository that is there, with the same keys.",
+)
 @kdf_option
 @click.pass_obj
-def command(settings: Settings, *, label: str | None, kdf_seconds: float) -> int:
+def command(
+    settings: Settings, *, label: str | None, copy_of: str | None, kdf_seconds: float
+) -> int:
     """Make a repository.
 
     Prints its id and, once, the recovery key: it opens the repository when the password is lost.
+    With --copy-of it is a copy, opened by the same passwords, that 'snap replicate' fills.
     """
+    if copy_of is not None:
+        if label is not None:
+            raise UsageError("--label is for the key of a new repository; a copy has the same keys")
+        return _make_copy(settings, copy_of)
     backend = open_backend(location_of(settings))
     try:
         password = choose_password(settings)
@@ -74,6 +89,30 @@ def command(settings: Settings, *, label: str | None, kdf_seconds: float) -> int
     print_line(f"created repository {config.repository_id.hex()} at {backend.location}")
     print()
     print_recovery_key(recovery_key)
+    return 0
+
+
+def _make_copy(settings: Settings, primary: str) -> int:
+    location = location_of(settings)
+    with open_session(replace(settings, repository=place_of(settings, primary))) as repository:
+        backend = open_backend(location)
+        try:
+            config = create_copy(repository, backend)
+        finally:
+            backend.close()
+    if settings.json:
+        print_json(
+            {
+                "message_type": "initialized",
+                "repository_id": config.repository_id.hex(),
+                "instance_id": config.instance_id.hex(),
+                "location": backend.location,
+                "copy_of": repository.backend.location,
+            }
+        )
+    elif not settings.quiet:
+        print_line(f"created copy of repository {config.repository_id.hex()} at {backend.location}")
+        print_line("it is empty until 'snap replicate' has run; the same passwords open it")
     return 0
 
 

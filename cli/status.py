@@ -18,10 +18,8 @@ from .options import SnapCommand
 from .output import counted, print_json, print_line, print_table, print_warning
 from .session import open_session, words_of
 from .settings import Settings
-from .times import iso_time, local_time
-
-_HOUR_SECONDS = 3600
-_DAY_SECONDS = 24 * _HOUR_SECONDS
+from .standing import copies_record, examine_copies, print_copies
+from .times import iso_time, local_time, shown_age
 
 
 @click.command(cls=SnapCommand)
@@ -30,10 +28,12 @@ _DAY_SECONDS = 24 * _HOUR_SECONDS
 )
 @click.pass_obj
 def command(settings: Settings, /, *, mend: bool) -> int:
-    """Say when each source was last backed up whole, and which servers were left stopped.
+    """Say when each source was last backed up whole, and where its snapshots are.
 
-    Exits with 4 when something is broken: a snapshot that cannot be read, one in quarantine, a
-    server that a killed backup or restore left stopped.
+    With copies configured: what each of them has, how far it is behind, and whether every snapshot
+    is in enough copies, on enough media, off-site. Exits with 4 when something is broken: that
+    rule, a copy, a snapshot that cannot be read, one in quarantine, a server that a killed backup
+    or restore left stopped.
     """
     if mend:
         _mend(settings)
@@ -42,9 +42,11 @@ def command(settings: Settings, /, *, mend: bool) -> int:
     cut_short = left_exchanges(settings.state_dir)
     with open_session(settings) as repository:
         snapshots, problems = readable_snapshots(repository)
+        copies = examine_copies(repository, snapshots, settings)
     last = _last_good(snapshots)
     quarantined = _quarantined_since(snapshots, last)
     is_ok = not stopped and not cut_short and not problems and not quarantined
+    is_ok = is_ok and (copies is None or copies.ok)
     if settings.json:
         print_json(
             {
@@ -54,6 +56,7 @@ def command(settings: Settings, /, *, mend: bool) -> int:
                 "quarantined": [snapshot.id.hex() for snapshot in quarantined],
                 "interrupted_restores": [{"kind": e.kind, "place": e.place} for e in cut_short],
                 "problems": [words_of(problem) for problem in problems],
+                **({} if copies is None else copies_record(copies, now_ns)),
             }
         )
     else:
@@ -70,6 +73,8 @@ def command(settings: Settings, /, *, mend: bool) -> int:
             )
         for problem in problems:
             print_warning(words_of(problem), as_json=False)
+        if copies is not None:
+            print_copies(copies, settings, now_ns)
     return OK if is_ok else DAMAGED
 
 
@@ -143,16 +148,6 @@ def _print_for_people(
             f"killed, {counted(server.minutes(now_ns), 'minute')} ago; start it with 'snap status "
             "--mend', or back it up again: the next backup starts it"
         )
-
-
-def shown_age(age_ns: int) -> str:
-    """Return how long ago something was, for people: ``5 min``, ``3 h``, ``12 d``."""
-    seconds = max(0, age_ns) // SECOND_NS
-    if seconds < 2 * _HOUR_SECONDS:
-        return f"{seconds // 60} min"
-    if seconds < 2 * _DAY_SECONDS:
-        return f"{seconds // _HOUR_SECONDS} h"
-    return f"{seconds // _DAY_SECONDS} d"
 
 
 def _source_record(snapshot: Snapshot, component: Component, now_ns: int) -> dict[str, Any]:

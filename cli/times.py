@@ -3,8 +3,11 @@
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from snap.errors import UsageError
+from snap.repo.clock import SECOND_NS
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_HOUR_SECONDS = 3600
+_DAY_SECONDS = 24 * _HOUR_SECONDS
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -70,3 +73,13 @@ def parse_time(text: str) -> int:
     if microseconds < 0:
         raise UsageError(f"a snapshot cannot be from before 1970: {text!r}")
     return microseconds * 1000
+
+
+def shown_age(age_ns: int) -> str:
+    """Return how long ago something was, for people: ``5 min``, ``3 h``, ``12 d``."""
+    seconds = max(0, age_ns) // SECOND_NS
+    if seconds < 2 * _HOUR_SECONDS:
+        return f"{seconds // 60} min"
+    if seconds < 2 * _DAY_SECONDS:
+        return f"{seconds // _HOUR_SECONDS} h"
+    return f"{seconds // _DAY_SECONDS} d"

@@ -5,12 +5,15 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta, tzinfo
 
-from snap.backends.base import BackendError, ObjectNotFound
+from snap.backends.base import Backend, BackendError, ObjectNotFound
 from snap.errors import IntegrityError, SnapError, UsageError
 
 from .clock import SECOND_NS
 from .codec import DecodeError
+from .crypto import Keys
+from .envelope import open_object
 from .ids import Kind, ObjectId
+from .objects import get_verified
 from .repository import SNAPSHOT_PREFIX, Repository
 from .snapshot import QUARANTINED, Snapshot, decode_snapshot, encode_snapshot
 
@@ -39,8 +42,17 @@ def load_snapshot(repository: Repository, name: str) -> Snapshot:
         IntegrityError: it is damaged.
         ObjectNotFound: it is gone.
     """
-    body = repository.open_named(name, Kind.SNAPSHOT)
+    return _decode(name, repository.get_object(name), repository.keys)
+
+
+def snapshot_at(keys: Keys, backend: Backend, name: str) -> Snapshot:
+    """Return one snapshot of any store that has it, as `load_snapshot` does."""
+    return _decode(name, get_verified(backend, name), keys)
+
+
+def _decode(name: str, stored: bytes, keys: Keys) -> Snapshot:
     try:
+        body = open_object(keys, Kind.SNAPSHOT, stored)
         return decode_snapshot(body, ObjectId(bytes.fromhex(name[-64:])))
     except DecodeError as error:
         raise IntegrityError(f"{name}: damaged: {error}") from error

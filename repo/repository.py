@@ -33,6 +33,7 @@ from .holdings import Holdings
 from .ids import BlobId, Kind, ObjectId, id_of_name, object_id
 from .index import PackColumns, join_columns, split_index
 from .keys import Capability, FullKeyRequired, KdfCost, KeySlot, SlotRequest, WrongPassword
+from .objects import get_verified
 from .pack import PackSummary
 from .readme import README_TEXT
 
@@ -125,10 +126,7 @@ class Repository:
             IntegrityError: its bytes do not have the hash that its name says.
             ObjectNotFound: there is none.
         """
-        stored = self.backend.get(name)
-        if object_id(stored) != id_of_name(name):
-            raise IntegrityError(f"{name}: damaged: its bytes do not have the hash in its name")
-        return stored
+        return get_verified(self.backend, name)
 
     def put_object(self, prefix: str, kind: Kind, body: dict[str, object]) -> ObjectId:
         """Seal and store an object; durable on return."""
@@ -344,12 +342,21 @@ def _refuse_existing(backend: Backend) -> None:
             f"there is a repository already at {backend.location}",
             "choose another place; 'snap snapshots' shows what this one holds",
         )
+    refuse_remains(backend)
+
+
+def refuse_remains(backend: Backend) -> None:
+    """Refuse a place that has the objects of a repository and no ``config``.
+
+    Raises:
+        SnapError: it is such a place.
+    """
     if any(True for _ in backend.list(SNAPSHOT_PREFIX)) or any(
         True for _ in backend.list(INDEX_PREFIX)
     ):
         raise SnapError(
             f"{backend.location} holds the remains of a repository that has lost its 'config'",
-            "restore the object 'config' from a copy, or choose another place",
+            "restore it with 'snap repair --from COPY', or choose another place",
         )
 
 
@@ -370,17 +377,8 @@ def open_repository(
         WrongPassword: the credential opens no key slot.
         IntegrityError: what is needed to open it is damaged.
     """
-    try:
-        stored_config = backend.get(CONFIG_NAME)
-    except ObjectNotFound as error:
-        raise RepositoryNotFound(
-            f"no repository at {backend.location}",
-            "check the place, or make a repository there with 'snap init'",
-        ) from error
-    config = decode_config(stored_config)
     warnings: list[str] = []
-    keys, slot = _unlock(backend, credential, config.repository_id, warnings)
-    check_config(stored_config, keys.config_key)
+    config, keys, slot = unlock(backend, credential, warnings)
     scratch = None
     if cache_dir is None:
         scratch = tempfile.TemporaryDirectory(prefix="snap-cache-")
@@ -398,6 +396,23 @@ def open_repository(
     return repository
 
 
+def unlock(
+    backend: Backend, credential: str, warnings: list[str]
+) -> tuple[RepositoryConfig, Keys, KeySlot]:
+    """Return what opens a repository; raises as `open_repository`, which does the rest."""
+    try:
+        stored_config = backend.get(CONFIG_NAME)
+    except ObjectNotFound as error:
+        raise RepositoryNotFound(
+            f"no repository at {backend.location}",
+            "check the place, or make a repository there with 'snap init'",
+        ) from error
+    config = decode_config(stored_config)
+    keys, slot = _unlock(backend, credential, config.repository_id, warnings)
+    check_config(stored_config, keys.config_key)
+    return config, keys, slot
+
+
 def _sealed_slots(backend: Backend) -> Iterator[key_slots.SealedSlot]:
     for stat in backend.list(KEY_PREFIX):
         if id_of_name(stat.name) is None:
@@ -411,9 +426,7 @@ def read_slot(backend: Backend, name: str) -> key_slots.SealedSlot:
     Raises:
         IntegrityError: it is damaged.
     """
-    stored = backend.get(name)
-    if object_id(stored) != id_of_name(name):
-        raise IntegrityError(f"{name}: damaged: its bytes do not have the hash in its name")
+    stored = get_verified(backend, name)
     try:
         return key_slots.parse_slot(stored)
     except DecodeError as error:

@@ -149,3 +149,26 @@ def test_the_example_passes_its_own_check(folder: Path, snap: Snap) -> None:
 
 def test_no_secret_is_shown(folder: Path, snap: Snap) -> None:
     assert PASSWORD not in snap.ok("config", "show").out
+
+
+def test_copies_are_named_by_check_and_show(folder: Path, snap: Snap) -> None:
+    place = folder / "snap.toml"
+    table = '[copies.usb]\nlocation = "usb"\nmedia = "usb disk"\n[rule]\ncopies = 2\n'
+    place.write_text(TWO + table)
+    copy = {
+        "name": "usb",
+        "location": str(folder / "usb"),
+        "media": "usb disk",
+        "offsite": False,
+        "retention": {},
+    }
+    assert snap.ok("config", "check", "--json").json["copies"] == [copy]
+    checked = snap.ok("config", "check").out
+    assert "2 sources, 1 copy" in checked
+    assert str(folder / "usb") in checked
+    shown = {row["key"]: row["value"] for row in snap.ok("config", "show", "--json").json}
+    assert shown["copies.usb.media"] == "usb disk"
+    assert shown["rule.copies"] == "2"
+    # Its name is as good as its place.
+    shown = {row["key"]: row for row in snap.ok("config", "show", "-r", "usb", "--json").json}
+    assert shown["repository"]["value"] == str(folder / "usb")

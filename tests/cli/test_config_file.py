@@ -32,7 +32,11 @@ def test_the_example_is_right_also_with_all_that_is_commented_out(tmp_path: Path
     ]
     # Of each pair that excludes each other the first stays.
     chosen = [line for line in lines if not line.startswith(("password_command", 'url = "http:'))]
-    assert len(read_configuration(written(tmp_path, "\n".join(chosen))).sources) == 5
+    everything = read_configuration(written(tmp_path, "\n".join(chosen)))
+    assert len(everything.sources) == 5
+    assert [c.name for c in everything.copies] == ["usb", "office"]
+    assert everything.rule == {"copies": 3, "media": 2, "offsite": 1}
+    assert everything.values["retention"] == {"daily": 7, "weekly": 4, "monthly": 3}
 
 
 def test_every_problem_is_told_with_its_line_and_the_nearest_name(tmp_path: Path) -> None:
@@ -77,6 +81,16 @@ exclud = ["x"]
         ("[sources.a]\nkind = 'chroma'\npath = 'x'\nurl = 'y'", 4, "exclude each other"),
         ("[sources.a]\nkind = 'chroma'\npath = 'x'\nlock_seconds = true", 4, "not a number"),
         ("[sources.a]\nkind = 'chroma'\npath = 'x'\nlock_seconds = 0", 4, "not a number"),
+        ("copies = 3", 1, "'copies' is not a table"),
+        ("copies.a = 3", 1, "'a' is no table"),
+        ("[copies.a]\nmedia = 'x'", 1, "[copies.a] has no 'location'"),
+        ("[copies.a]\nlocation = 'x'", 1, "[copies.a] has no 'media'"),
+        ("[copies.a]\nlocation = 'x'\nmedia = 'y'\noffsite = 1", 4, "not true or false: 1"),
+        ("[copies.a]\nlocation = 'x'\nmedia = 'y'\nkeep = {}", 4, "unknown key 'keep'"),
+        ("[copies.'a/b']\nlocation = 'x'\nmedia = 'y'", 1, "not a name for a copy: 'a/b'"),
+        ("repository = 'x'\n[copies.a]\nlocation = 'x'\nmedia = 'y'", 3, "as the repository"),
+        ("[rule]\ncopies = -1", 2, "not a whole number: -1"),
+        ("[rule]\ncopies = true", 2, "not a whole number: True"),
         ("password_file = 'a'\npassword_command = 'b'", 2, "exclude each other"),
         ("a = 1\nb = = 2", 2, "not TOML"),
         ('a = """\n\n', 3, "not TOML"),
@@ -109,6 +123,29 @@ def test_lines_are_found_behind_lists_and_texts_of_many_lines(tmp_path: Path) ->
     text = 'tags = [\n "service = 1",\n]\nhost = """\nservice = 2\n"""\nservice = "x" # [y]\n'
     found = read_configuration(written(tmp_path, text))
     assert found.origin("service") == f"{found.path}:7"
+
+
+def test_copies_are_places_with_what_they_lie_on(tmp_path: Path) -> None:
+    text = """
+[copies.near]
+location = "usb"
+media = "disk"
+[copies.far]
+location = "s3://bucket/x"
+media = "s3"
+offsite = true
+"""
+    found = read_configuration(written(tmp_path, text))
+    assert [(c.name, c.location, c.media, c.offsite) for c in found.copies] == [
+        ("near", str(tmp_path / "usb"), "disk", False),
+        ("far", "s3://bucket/x", "s3", True),
+    ]
+    assert found.origin("copies", "far", "media") == f"{found.path}:7"
+    twice = text + "[copies.again]\nlocation = 'usb'\nmedia = 'x'\nofsite = true"
+    assert problems(tmp_path, twice) == [
+        (10, "[copies.again] is the same place as [copies.near]", ""),
+        (12, "unknown key 'ofsite' in [copies.again]", "did you mean 'offsite'?"),
+    ]
 
 
 def test_a_file_that_others_may_write_names_no_programs(tmp_path: Path) -> None:

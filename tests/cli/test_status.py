@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from snap.cli.status import shown_age
+from snap.cli.times import shown_age
 from snap.repo.clock import SECOND_NS
 
 from .conftest import Snap, flip_last_byte, stored

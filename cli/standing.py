@@ -1,0 +1,220 @@
+"""The part of ``snap status`` that is about copies: what each has, and what the rule says."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from snap.backends.location import open_backend
+from snap.repo.catalog import is_regular
+from snap.repo.clock import SECOND_NS
+from snap.repo.replicate import first_id
+from snap.repo.repository import Repository
+from snap.repo.snapshot import Snapshot
+from snap.repo.standing import (
+    CopyState,
+    Place,
+    Rule,
+    Spread,
+    Verdict,
+    examine_copy,
+    examine_repository,
+    judge,
+)
+
+from .copies import configured_copies, media_of
+from .output import counted, print_line, print_table
+from .settings import Settings
+from .times import iso_time, local_time, shown_age
+
+REPOSITORY = "repository"
+_SHOWN_SPREADS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class CopyStatus:
+    """A copy, or the repository, and how far it is behind.
+
+    Attributes:
+        behind: How many snapshots of the repository it does not have.
+        behind_since_ns: When the oldest of these was made; None where it has all.
+        ahead: How many it has that the repository does not have.
+    """
+
+    location: str
+    place: Place
+    behind: int
+    behind_since_ns: int | None
+    ahead: int
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """All that status says of copies."""
+
+    statuses: list[CopyStatus]
+    rule: Rule
+    verdict: Verdict
+
+    @property
+    def ok(self) -> bool:
+        """Return whether the rule is kept, and no copy is damaged or somebody else's.
+
+        One that is not there now may lie on a disk in a drawer: the rule says if that matters.
+        """
+        tolerated = (CopyState.WHOLE, CopyState.UNREACHABLE, CopyState.MISSING)
+        return self.verdict.ok and all(
+            status.place.standing.state in tolerated for status in self.statuses
+        )
+
+
+def examine_copies(
+    repository: Repository, snapshots: Sequence[Snapshot], settings: Settings
+) -> Copies | None:
+    """Look at every configured copy; None where there is none."""
+    configured = configured_copies(settings)
+    if not configured:
+        return None
+    repository.load_readable_index()
+    own = Place(
+        REPOSITORY,
+        *_own_media(repository, settings),
+        examine_repository(repository, snapshots),
+    )
+    statuses = [_status(repository.backend.location, own, snapshots)]
+    for copy in configured:
+        standing = examine_copy(repository, partial(open_backend, copy.location), snapshots)
+        place = Place(copy.name, copy.media, copy.is_offsite, standing)
+        statuses.append(_status(copy.location, place, snapshots))
+    found = settings.configuration
+    rule = Rule(**(found.rule if found is not None else {}))
+    regular = [s for s in snapshots if is_regular(s)]
+    return Copies(statuses, rule, judge(regular, [s.place for s in statuses], rule))
+
+
+def _own_media(repository: Repository, settings: Settings) -> tuple[str, bool]:
+    """Return what the repository in use lies on: it may be one of the copies."""
+    found = settings.configuration
+    if found is None:
+        return media_of(repository.backend.location), False
+    for table in found.copies:
+        if table.location == settings.repository:
+            return table.media, table.offsite
+    media = found.values.get("media", media_of(repository.backend.location))
+    return media, found.values.get("offsite", False)
+
+
+def _status(location: str, place: Place, snapshots: Sequence[Snapshot]) -> CopyStatus:
+    firsts = place.standing.first_ids
+    lacking = [s.time_ns for s in snapshots if first_id(s) not in firsts]
+    ahead = firsts - set(map(first_id, snapshots))
+    return CopyStatus(location, place, len(lacking), min(lacking, default=None), len(ahead))
+
+
+def print_copies(copies: Copies, settings: Settings, now_ns: int) -> None:
+    """Print for people what each copy has and what the rule says."""
+    print()
+    print_table(
+        ("~copy", "~media", "offsite", "state", ">snapshots", "~behind"),
+        [
+            (
+                status.place.name,
+                status.place.media,
+                "yes" if status.place.is_offsite else "no",
+                str(status.place.standing.state),
+                f"{len(status.place.standing.first_ids):,}",
+                _behind(status, now_ns),
+            )
+            for status in copies.statuses
+        ],
+    )
+    for status in copies.statuses:
+        standing = status.place.standing
+        if standing.state is not CopyState.WHOLE:
+            print_line(f"{standing.state.upper()}: {status.place.name}: {standing.problem}")
+    print()
+    _print_spreads(copies, settings)
+    rule = copies.rule
+    asked = f"{rule.copies} copies, {rule.media} media, {rule.offsite} off-site"
+    if copies.verdict.ok:
+        print_line(f"rule kept: every snapshot has {asked}")
+    else:
+        print_line(f"RULE BROKEN ({asked}): {'; '.join(copies.verdict.reasons)}")
+
+
+def _behind(status: CopyStatus, now_ns: int) -> str:
+    words = []
+    if status.place.standing.state in (CopyState.WHOLE, CopyState.INCOMPLETE):
+        if status.behind_since_ns is not None:
+            age = shown_age(now_ns - status.behind_since_ns)
+            words.append(f"{counted(status.behind, 'snapshot')}, {age}")
+        if status.ahead:
+            words.append(f"{counted(status.ahead, 'snapshot')} ahead")
+    return "; ".join(words) or "-"
+
+
+def _print_spreads(copies: Copies, settings: Settings) -> None:
+    """Print where snapshots are: those that break the rule, with -v all."""
+    spreads = copies.verdict.spreads
+    if not settings.verbosity:
+        broken = [s for s in spreads if not s.meets(copies.rule)]
+        spreads = broken[-_SHOWN_SPREADS:]
+        if len(broken) > len(spreads):
+            print_line(f"{counted(len(broken) - len(spreads), 'older snapshot')} not shown (-v)")
+    if spreads:
+        print_table(
+            ("snapshot", "time", "~copies", ">media", ">offsite"),
+            [
+                (
+                    spread.snapshot.short_id,
+                    local_time(spread.snapshot.time_ns),
+                    ", ".join(place.name for place in spread.places) or "-",
+                    str(spread.media),
+                    str(spread.offsite),
+                )
+                for spread in spreads
+            ],
+        )
+
+
+def copies_record(copies: Copies, now_ns: int) -> dict[str, Any]:
+    """Return the fields of ``status`` that are about copies."""
+    rule = copies.rule
+    return {
+        "copies": [_copy_record(status, now_ns) for status in copies.statuses],
+        "snapshots": [_spread_record(spread, rule) for spread in copies.verdict.spreads],
+        "rule": {
+            "ok": copies.verdict.ok,
+            "copies": rule.copies,
+            "media": rule.media,
+            "offsite": rule.offsite,
+            "reasons": list(copies.verdict.reasons),
+        },
+    }
+
+
+def _copy_record(status: CopyStatus, now_ns: int) -> dict[str, Any]:
+    place, since = status.place, status.behind_since_ns
+    return {
+        "name": place.name,
+        "location": status.location,
+        "media": place.media,
+        "offsite": place.is_offsite,
+        "state": str(place.standing.state),
+        "snapshots": len(place.standing.first_ids),
+        "behind": status.behind,
+        "behind_seconds": 0 if since is None else max(0, now_ns - since) // SECOND_NS,
+        "ahead": status.ahead,
+        "problem": place.standing.problem or None,
+    }
+
+
+def _spread_record(spread: Spread, rule: Rule) -> dict[str, Any]:
+    return {
+        "id": spread.snapshot.id.hex(),
+        "time": iso_time(spread.snapshot.time_ns),
+        "copies": [place.name for place in spread.places],
+        "media": spread.media,
+        "offsite": spread.offsite,
+        "ok": spread.meets(rule),
+    }

@@ -1,0 +1,325 @@
+"""Bringing a copy up to date: packs, then index objects, then snapshots, each as it is.
+
+What is listed first is put last: the snapshots of the repository are listed before its index
+objects, so those name every pack that the snapshots need, whatever is backed up meanwhile. A run
+that was killed has put packs that nothing names yet; the next finds them in the listing.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from snap.backends.base import Backend, BackendError, ObjectNotFound, ShortRead
+from snap.errors import IntegrityError
+
+from .catalog import Problem, latest_revisions, readable_snapshots, snapshot_at
+from .config import RepositoryConfig
+from .copy import open_copy
+from .ids import ObjectId, pack_name
+from .lease import Lease, Owner, is_dead, list_leases
+from .objects import WORKERS, StoredObject, list_sizes
+from .progress import Reporter
+from .repository import INDEX_PREFIX, KEY_PREFIX, SNAPSHOT_PREFIX, Repository
+from .snapshot import Snapshot
+from .transfer import Reading, Transfer
+from .whole import whole_snapshots
+
+OPERATION = "replicate"
+_PREFIXES = (KEY_PREFIX, "data/", "meta/", INDEX_PREFIX, SNAPSHOT_PREFIX)
+"""What a copy has of its repository. Leases and ``doomed`` are about one place; whatever else the
+format reserves is not written yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicateOptions:
+    """How a copy is brought up to date.
+
+    Attributes:
+        owner: Who does it, for the leases.
+        verify: Read again all that the copy holds, and all that is put.
+        dry_run: Only count what would be put.
+        workers: How many objects are on their way at once; the bytes are bounded as well.
+    """
+
+    owner: Owner
+    verify: bool = False
+    dry_run: bool = False
+    workers: int = WORKERS
+
+
+@dataclass(slots=True)
+class ReplicateReport:
+    """What was done, or in a dry run would be.
+
+    Attributes:
+        packs: Packs put.
+        bytes: Bytes put.
+        snapshots: Snapshots put.
+        bytes_read: Bytes that the copy held already and that were read again.
+        ahead: Snapshots of the copy that the repository does not have.
+        removed: Former revisions that were replaced.
+        extra_slots: Key slots that only the copy has.
+        held_back: Snapshots that were not put, because the copy does not have all they need.
+        problems: What could not be had whole from the repository, or is damaged in the copy.
+    """
+
+    packs: int = 0
+    bytes: int = 0
+    snapshots: int = 0
+    bytes_read: int = 0
+    ahead: int = 0
+    removed: int = 0
+    extra_slots: list[str] = field(default_factory=list)
+    held_back: list[Snapshot] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Return whether the copy now has all that the repository has."""
+        return not self.problems and not self.held_back
+
+
+def run_replicate(
+    repository: Repository,
+    backend: Backend,
+    options: ReplicateOptions,
+    reporter: Reporter,
+    *,
+    name: str = "",
+) -> ReplicateReport:
+    """Put into a copy all that it lacks; nothing of it is removed but replaced revisions.
+
+    Needs the metadata secret only. Can be run at any time, also beside backups and twice at once,
+    and again after it was cut short. ``name`` is the copy's, for the reporter.
+
+    Raises:
+        RepositoryNotFound, ForeignRepository, UsageError: there is no such copy.
+        BackendError: one of the stores failed; what was put stays and is not put again.
+        IntegrityError: the copy's ``config`` is damaged, or it does not give back what was put.
+    """
+    config = open_copy(repository, backend)
+    run = _Replication(repository, backend, config, options, reporter)
+    if options.dry_run:
+        run.plan()
+        return run.count()
+    owner, keys, clock = options.owner, repository.keys, repository.clock
+    with (
+        Lease(repository.backend, keys, owner, clock) as own,
+        Lease(backend, keys, owner, clock) as lease,
+    ):
+        _remove_dead_leases(repository, backend, lease, owner.hostname)
+        if options.verify:
+            run.read_all(name)
+        run.plan()
+        run.put_packs(name)
+        own.confirm()
+        lease.confirm()
+        run.put_snapshots()
+    return run.report
+
+
+class _Replication:
+    """One run into one copy."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        backend: Backend,
+        config: RepositoryConfig,
+        options: ReplicateOptions,
+        reporter: Reporter,
+    ) -> None:
+        self._repository = repository
+        self._backend = backend
+        self._config = config
+        self._options = options
+        self._reporter = reporter
+        self._damaged: dict[str, Problem] = {}
+        self._there: dict[str, int] = {}
+        self._packs: list[StoredObject] = []
+        self._index: dict[str, int] = {}
+        self._slots: dict[str, int] = {}
+        self._snapshots: list[Snapshot] = []
+        self._snapshot_sizes: dict[str, int] = {}
+        self.report = ReplicateReport()
+
+    def read_all(self, name: str) -> None:
+        """Compare all that the copy holds with its names; what is damaged counts as not there."""
+        objects = list(list_copied(self._backend).items())
+        self._reporter.start(f"reading {name}", sum(size for _, size in objects))
+        reading = self._reading()
+        reading.run(StoredObject(*one) for one in objects)
+        self._reporter.finish()
+        self._damaged = reading.damaged
+        self.report.bytes_read = reading.bytes
+
+    def _reading(self) -> Reading:
+        return Reading(self._backend, advance=self._advance, workers=self._options.workers)
+
+    def _advance(self, count_bytes: int, name: str) -> None:
+        self._reporter.advance(count_bytes, item=name[-64:][:8])
+
+    def plan(self) -> None:
+        """Find out what the copy lacks."""
+        source = self._repository.backend
+        self._snapshot_sizes = list_sizes(source, SNAPSHOT_PREFIX)
+        snapshots, problems = readable_snapshots(self._repository)
+        self._index = list_sizes(source, INDEX_PREFIX)
+        self._repository.load_readable_index()
+        self._slots = list_sizes(source, KEY_PREFIX)
+        self._there = list_copied(self._backend)
+        for name in self._damaged:
+            self._there.pop(name, None)
+        # What was stored since the listing is for the next run.
+        listed = self._snapshot_sizes
+        self._snapshots = [s for s in snapshots if SNAPSHOT_PREFIX + s.id.hex() in listed]
+        self.report.problems += [p for p in problems if p.object not in self._there]
+        wanted = (
+            StoredObject(pack_name(pack.kind, pack.id), pack.size_bytes)
+            for pack in self._repository.cache.packs()
+        )
+        self._packs = [pack for pack in wanted if self._lacks(pack)]
+        self.report.extra_slots = sorted(
+            name for name in self._there if name.startswith(KEY_PREFIX) and name not in self._slots
+        )
+
+    def _lacks(self, one: StoredObject) -> bool:
+        return self._there.get(one.name) != one.size_bytes
+
+    def _lacking(self, sizes: dict[str, int]) -> list[StoredObject]:
+        return [one for one in map(StoredObject._make, sizes.items()) if self._lacks(one)]
+
+    def count(self) -> ReplicateReport:
+        """Return what there is to do."""
+        new = self._new_snapshots(self._own_snapshots())
+        lacking = [
+            *self._packs,
+            *self._lacking(self._slots),
+            *self._lacking(self._index),
+            *map(self._stored, new),
+        ]
+        self.report.packs = len(self._packs)
+        self.report.snapshots = len(new)
+        self.report.bytes = sum(one.size_bytes for one in lacking)
+        return self.report
+
+    def put_packs(self, name: str) -> None:
+        """Put key slots, packs, then the index objects that name these."""
+        self._reporter.start(name, sum(pack.size_bytes for pack in self._packs))
+        self._put(self._lacking(self._slots))
+        self.report.packs = self._put(self._packs)
+        self._put(self._lacking(self._index))
+        self._reporter.finish()
+
+    def _put(self, objects: Iterable[StoredObject]) -> int:
+        transfer = Transfer(
+            self._repository.backend,
+            self._backend,
+            advance=self._advance,
+            workers=self._options.workers,
+            read_back=self._options.verify,
+        )
+        transfer.run(objects)
+        self.report.bytes += transfer.bytes
+        self.report.problems += transfer.problems
+        for name in transfer.moved:
+            self._damaged.pop(name, None)
+        return len(transfer.moved)
+
+    def put_snapshots(self) -> None:
+        """Put the snapshots that the copy lacks, then remove the revisions that they replace."""
+        own = self._own_snapshots()
+        new = self._new_snapshots(own)
+        if new and self.report.problems:
+            whole = whole_snapshots(self._repository, self._backend, self._config, new)
+            self.report.held_back = [s for s in new if s not in whole]
+            new = whole
+        self.report.snapshots = self._put(map(self._stored, new))
+        self._remove_replaced(own)
+        self.report.problems += self._damaged.values()
+
+    def _own_snapshots(self) -> list[Snapshot]:
+        """Return the snapshots that only the copy has."""
+        own = []
+        for name in self._there:
+            if name.startswith(SNAPSHOT_PREFIX) and name not in self._snapshot_sizes:
+                try:
+                    own.append(snapshot_at(self._repository.keys, self._backend, name))
+                except ObjectNotFound:
+                    continue
+                except (IntegrityError, ShortRead) as error:
+                    self.report.warnings.append(f"in the copy: {error}")
+        return own
+
+    def _new_snapshots(self, own: list[Snapshot]) -> list[Snapshot]:
+        """Return what the copy lacks and does not have in a later revision."""
+        later = {first_id(s): s.revision for s in latest_revisions(own)}
+        here = {first_id(s): s.revision for s in self._snapshots}
+        self.report.ahead = sum(
+            1 for first, revision in later.items() if revision >= here.get(first, 0)
+        )
+        return [
+            s
+            for s in self._snapshots
+            if later.get(first_id(s), -1) <= s.revision and self._lacks(self._stored(s))
+        ]
+
+    def _stored(self, snapshot: Snapshot) -> StoredObject:
+        name = SNAPSHOT_PREFIX + snapshot.id.hex()
+        return StoredObject(name, self._snapshot_sizes[name])
+
+    def _remove_replaced(self, own: list[Snapshot]) -> None:
+        """Remove from the copy what a later revision there stands for."""
+        held_back = set(map(first_id, self.report.held_back))
+        failed = {problem.object for problem in self.report.problems}
+        now = {
+            first_id(s): s.revision
+            for s in self._snapshots
+            if first_id(s) not in held_back and self._stored(s).name not in failed
+        }
+        for old in own:
+            if old.revision < now.get(first_id(old), 0):
+                try:
+                    self._backend.delete(SNAPSHOT_PREFIX + old.id.hex())
+                    self.report.removed += 1
+                except ObjectNotFound:
+                    # Another run that brings this copy up to date was faster.
+                    continue
+                except BackendError as error:
+                    text = f"the former revision of a snapshot stays in the copy: {error}"
+                    self.report.warnings.append(text)
+
+
+def first_id(snapshot: Snapshot) -> ObjectId:
+    """Return the id that a snapshot had when it was first written, which all revisions share."""
+    return snapshot.original or snapshot.id
+
+
+def list_copied(backend: Backend) -> dict[str, int]:
+    """Return all that a copy holds: 130 bytes of memory an object."""
+    sizes: dict[str, int] = {}
+    for prefix in _PREFIXES:
+        sizes |= list_sizes(backend, prefix)
+    return sizes
+
+
+def _remove_dead_leases(
+    repository: Repository, backend: Backend, own: Lease, hostname: str
+) -> None:
+    """Remove what runs of this kind that were killed left; theirs tell nobody anything."""
+    for name in _dead_leases(repository, backend, own, hostname):
+        try:
+            backend.delete(name)
+        except BackendError:
+            # It is dead all the same.
+            continue
+
+
+def _dead_leases(
+    repository: Repository, backend: Backend, own: Lease, hostname: str
+) -> Iterator[str]:
+    store_now_ns = backend.stat(own.name).modified_ns
+    for state in list_leases(backend, repository.keys):
+        is_ours = state.owner is not None and state.owner.operation == OPERATION
+        if is_ours and state.id != own.id and is_dead(state, store_now_ns, hostname):
+            yield state.name

@@ -1,0 +1,236 @@
+"""How the copies stand: which snapshots each has, and whether that is enough.
+
+Told from listings, so it is quick; that the bytes are what they were, ``check --read-data`` and
+``replicate --verify`` say.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Sequence, Set
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from snap.backends.base import Backend, BackendError, ObjectNotFound, ShortRead
+from snap.errors import IntegrityError, SnapError
+
+from .catalog import snapshot_at
+from .codec import DecodeError
+from .config import RepositoryNotFound
+from .copy import open_copy
+from .envelope import open_object
+from .holdings import StoredPacks
+from .ids import Kind, ObjectId
+from .index import PackColumns, split_index
+from .objects import get_verified, list_sizes
+from .replicate import first_id
+from .repository import INDEX_PREFIX, SNAPSHOT_PREFIX, Repository
+from .snapshot import Snapshot
+
+
+class CopyState(StrEnum):
+    """What can be said of a copy. Only one that is whole counts."""
+
+    WHOLE = "whole"
+    INCOMPLETE = "incomplete"
+    DAMAGED = "damaged"
+    UNREACHABLE = "unreachable"
+    MISSING = "missing"
+    FOREIGN = "foreign"
+
+
+_STATES = (
+    (RepositoryNotFound, CopyState.MISSING),
+    (IntegrityError, CopyState.DAMAGED),
+    (BackendError, CopyState.UNREACHABLE),
+    (SnapError, CopyState.FOREIGN),
+)
+"""What each error says of a copy; the first that fits counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What one place has.
+
+    Attributes:
+        first_ids: Of the snapshots that it shows, the ids that they had first.
+        problem: Why it is not whole, in words.
+    """
+
+    state: CopyState
+    first_ids: frozenset[ObjectId] = frozenset()
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How many copies a snapshot needs, the repository being one of them."""
+
+    copies: int = 3
+    media: int = 2
+    offsite: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A copy, or the repository itself, with what is known of it."""
+
+    name: str
+    media: str
+    is_offsite: bool
+    standing: Standing
+
+    def holds(self, snapshot: Snapshot) -> bool:
+        """Return whether the snapshot can be restored from here, as far as listings tell."""
+        standing = self.standing
+        return standing.state is CopyState.WHOLE and first_id(snapshot) in standing.first_ids
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Where a snapshot is."""
+
+    snapshot: Snapshot
+    places: tuple[Place, ...]
+
+    @property
+    def media(self) -> int:
+        """Return on how many media it is."""
+        return len({place.media for place in self.places})
+
+    @property
+    def offsite(self) -> int:
+        """Return how many of its copies are off-site."""
+        return sum(place.is_offsite for place in self.places)
+
+    def meets(self, rule: Rule) -> bool:
+        """Return whether that is enough."""
+        return (
+            len(self.places) >= rule.copies
+            and self.media >= rule.media
+            and self.offsite >= rule.offsite
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether all snapshots are where they should be; ``reasons`` why not."""
+
+    spreads: list[Spread]
+    reasons: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Return whether the rule is kept."""
+        return not self.reasons
+
+
+def judge(snapshots: Iterable[Snapshot], places: Sequence[Place], rule: Rule) -> Verdict:
+    """Return where each snapshot is, and what the rule says of all of them."""
+    spreads = [Spread(s, tuple(p for p in places if p.holds(s))) for s in snapshots]
+    total = len(spreads)
+    offsite = "not off-site" if rule.offsite == 1 else f"off-site fewer than {rule.offsite} times"
+    lacks: tuple[tuple[str, Callable[[Spread], bool]], ...] = (
+        (f"in fewer than {rule.copies} copies", lambda s: len(s.places) < rule.copies),
+        (f"on fewer than {rule.media} media", lambda s: s.media < rule.media),
+        (offsite, lambda s: s.offsite < rule.offsite),
+    )
+    reasons = []
+    for words, is_lacking in lacks:
+        lacking = sum(map(is_lacking, spreads))
+        if lacking:
+            verb = "is" if lacking == 1 else "are"
+            reasons.append(f"{lacking} of {total} snapshots {verb} {words}")
+    return Verdict(spreads, reasons)
+
+
+def examine_repository(repository: Repository, snapshots: Iterable[Snapshot]) -> Standing:
+    """Return how the repository itself stands; its index has to be loaded."""
+    stored = StoredPacks(repository.backend)
+    packs = repository.cache.packs()
+    absent = sum(1 for p in packs if stored.size_bytes(p.kind, p.id) != p.size_bytes)
+    return _standing(map(first_id, snapshots), absent)
+
+
+def examine_copy(
+    repository: Repository,
+    open_backend: Callable[[], Backend],
+    snapshots: Collection[Snapshot],
+) -> Standing:
+    """Return how a copy stands; whatever keeps it from being looked at is part of that.
+
+    ``snapshots`` are the repository's, whose index has to be loaded.
+    """
+    try:
+        backend = open_backend()
+    except SnapError as error:
+        return Standing(CopyState.UNREACHABLE, problem=str(error))
+    try:
+        open_copy(repository, backend)
+        return _examine(repository, backend, snapshots)
+    except SnapError as error:
+        state = next(state for class_, state in _STATES if isinstance(error, class_))
+        return Standing(state, problem=str(error))
+    finally:
+        backend.close()
+
+
+def _examine(repository: Repository, backend: Backend, snapshots: Collection[Snapshot]) -> Standing:
+    known = {SNAPSHOT_PREFIX + s.id.hex(): first_id(s) for s in snapshots}
+    listed = list_sizes(backend, SNAPSHOT_PREFIX)
+    firsts = []
+    for name in listed:
+        try:
+            firsts.append(known.get(name) or first_id(snapshot_at(repository.keys, backend, name)))
+        except (ObjectNotFound, ShortRead):
+            continue
+    index = list_sizes(backend, INDEX_PREFIX)
+    own_index = list_sizes(repository.backend, INDEX_PREFIX)
+    own = own_index | list_sizes(repository.backend, SNAPSHOT_PREFIX)
+    cut = sum(1 for name, size in (listed | index).items() if own.get(name, size) != size)
+    absent = _absent_packs(repository, backend, own_index.keys(), index.keys())
+    return _standing(firsts, len(absent), cut)
+
+
+def _standing(firsts: Iterable[ObjectId], absent: int, cut: int = 0) -> Standing:
+    problems = []
+    if absent:
+        problems.append(f"{absent} of the packs that its index names are missing or cut short")
+    if cut:
+        problems.append(f"{cut} of its snapshots and index objects are not as long as they were")
+    state = CopyState.INCOMPLETE if problems else CopyState.WHOLE
+    return Standing(state, frozenset(firsts), "; ".join(problems))
+
+
+def _absent_packs(
+    repository: Repository, backend: Backend, here: Set[str], there: Set[str]
+) -> set[ObjectId]:
+    """Return the packs that a copy's index names and that it does not have in full.
+
+    ``here`` and ``there`` are the names of the index objects of the repository and of the copy.
+    Those that they share are known; the others are read.
+    """
+    stored = StoredPacks(backend)
+
+    def is_absent(kind: int, id_: ObjectId, size_bytes: int) -> bool:
+        return stored.size_bytes(kind, id_) != size_bytes
+
+    packs = repository.cache.packs()
+    absent = {p.id for p in packs if is_absent(p.kind, p.id, p.size_bytes)}
+    if absent:
+        # What the copy's index does not name yet is for the next `replicate`.
+        for name in here - there:
+            absent.difference_update(p.id for p in _packs_of(repository, repository.backend, name))
+    for name in there - here:
+        for pack in _packs_of(repository, backend, name):
+            if is_absent(pack.kind, pack.id, pack.size_bytes):
+                absent.add(pack.id)
+    return absent
+
+
+def _packs_of(repository: Repository, backend: Backend, name: str) -> list[PackColumns]:
+    try:
+        return split_index(open_object(repository.keys, Kind.INDEX, get_verified(backend, name)))
+    except ObjectNotFound:
+        return []
+    except ShortRead as error:
+        raise IntegrityError(str(error)) from error
+    except DecodeError as error:
+        raise IntegrityError(f"{name}: damaged: {error}") from error

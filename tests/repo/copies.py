@@ -1,0 +1,68 @@
+"""Repositories with copies, and what to compare in them."""
+
+import random
+
+from snap.backends.base import Backend
+from snap.backends.memory import MemoryBackend
+from snap.repo.catalog import list_snapshots
+from snap.repo.check import run_check
+from snap.repo.copy import create_copy
+from snap.repo.dump import dump_file
+from snap.repo.lease import Owner
+from snap.repo.progress import SilentReporter
+from snap.repo.replicate import OPERATION, ReplicateOptions, ReplicateReport, run_replicate
+from snap.repo.repository import Repository, open_repository
+
+OWNER = Owner(OPERATION, "host", 1)
+NAMES = (b"a", b"b")
+
+
+def files(seed: int) -> dict[bytes, bytes]:
+    chance = random.Random(seed)
+    return {b"a": chance.randbytes(150_000), b"b": chance.randbytes(3_000)}
+
+
+def objects(backend: Backend) -> dict[str, bytes]:
+    """Return what has to be equal in all copies."""
+    own = ("config", "leases/")
+    return {s.name: backend.get(s.name) for s in backend.list("") if not s.name.startswith(own)}
+
+
+def new_copy(repository: Repository) -> MemoryBackend:
+    place = MemoryBackend()
+    create_copy(repository, place)
+    return place
+
+
+def replicate(
+    repository: Repository, place: Backend, *, verify: bool = False, dry_run: bool = False
+) -> ReplicateReport:
+    options = ReplicateOptions(OWNER, verify=verify, dry_run=dry_run)
+    return run_replicate(repository, place, options, SilentReporter(), name="copy")
+
+
+def contents(place: Backend, credential: str) -> list[dict[bytes, bytes]]:
+    """Return the files of every snapshot that a place shows; all of them must be whole."""
+    with open_repository(place, credential, cache_dir=None) as opened:
+        return [
+            {name: b"".join(dump_file(opened, snapshot, "data", (name,))) for name in NAMES}
+            for snapshot in list_snapshots(opened)
+        ]
+
+
+def errors(place: Backend, credential: str) -> list[str]:
+    """Return the objects in which a full check finds something wrong."""
+    with open_repository(place, credential, cache_dir=None) as opened:
+        report = run_check(opened, read_fraction=1, reporter=SilentReporter())
+        return [problem.object for problem in report.errors]
+
+
+def flip(backend: Backend, name: str) -> None:
+    """Damage an object and leave its size."""
+    stored = bytearray(backend.get(name))
+    stored[len(stored) // 2] ^= 1
+    backend.put(name, stored)
+
+
+def names(backend: Backend, *prefixes: str) -> list[str]:
+    return sorted(s.name for prefix in prefixes for s in backend.list(prefix))
