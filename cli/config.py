@@ -51,6 +51,15 @@ service = "knowledge"
 # media = 2
 # offsite = 1
 
+# Which snapshots `snap forget` lets stay: all of the last days, Sundays of weeks, 1sts of months.
+# A source or a copy may have a table of its own: [sources.graph.retention], [copies.usb.retention].
+# [retention]
+# daily = 7
+# weekly = 4
+# monthly = 3
+# Or restic's rules: keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly,
+# keep_within (as "1y5m7d2h"), keep_within_hourly ... keep_within_yearly, keep_tags (as ["kept"]).
+
 # Each source is a component of the snapshot, under the name behind the dot.
 # `snap backup` takes all of them into one snapshot, `snap backup graph` one of them.
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from snap.errors import UsageError
+from snap.repo.retention import parse_span
 
 from .errors import words_of_os_error
 
@@ -48,11 +49,21 @@ _TOP = {
     "sources": Key(dict),
     "copies": Key(dict),
     "rule": Key(dict),
+    "retention": Key(dict),
 }
 _COPY = {
     "location": Key(str, required=True),
     "media": Key(str, required=True),
     "offsite": Key(bool),
+    "retention": Key(dict),
+}
+_CALENDAR = {"daily": Key(int), "weekly": Key(int), "monthly": Key(int)}
+_PERIODS = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
+_KEEP = {
+    **{f"keep_{period}": Key(int) for period in _PERIODS},
+    "keep_within": Key(str),
+    **{f"keep_within_{period}": Key(str) for period in _PERIODS[1:]},
+    "keep_tags": _TEXTS,
 }
 _RULE = {"copies": Key(int), "media": Key(int), "offsite": Key(int)}
 _SERVER = {
@@ -125,6 +136,7 @@ class CopyTable:
     location: str
     media: str
     offsite: bool = False
+    retention: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +276,7 @@ def _check(values: Mapping[str, Any], lines: Lines) -> Iterator[Problem]:
     yield from _check_table(values, _TOP, (), lines)
     yield from _check_one_of(values, ("password_file", "password_command"), (), lines)
     yield from _check_copies(values, lines)
+    yield from _check_retention(values, (), lines)
     rule = values.get("rule", {})
     if isinstance(rule, dict):
         yield from _check_table(rule, _RULE, ("rule",), lines)
@@ -285,7 +298,8 @@ def _check(values: Mapping[str, Any], lines: Lines) -> Iterator[Problem]:
                 hint = _nearest(str(kind), _KINDS)
                 yield Problem(line, f"unknown kind of source: {kind!r}", hint)
             continue
-        keys = {"kind": Key(str, required=True)} | _KINDS[kind]
+        keys = {"kind": Key(str, required=True), "retention": Key(dict)} | _KINDS[kind]
+        yield from _check_retention(table, path, lines)
         yield from _check_table(table, keys, path, lines)
         yield from _check_one_of(table, ("password_file", "password_command"), path, lines)
         if kind == "chroma":
@@ -305,12 +319,36 @@ def _check_copies(values: Mapping[str, Any], lines: Lines) -> Iterator[Problem]:
             hint = "letters, digits, '-', '_' and '.', so that it cannot be taken for a place"
             yield Problem(lines.get(path, 0), f"not a name for a copy: {name!r}", hint)
         yield from _check_table(table, _COPY, path, lines)
+        yield from _check_retention(table, path, lines)
         location = table.get("location")
         if isinstance(location, str) and location in places:
             line = lines.get((*path, "location"), lines.get(path, 0))
             yield Problem(line, f"[copies.{name}] is the same place as {places[location]}")
         elif isinstance(location, str):
             places[location] = f"[copies.{name}]"
+
+
+def _check_retention(
+    above: Mapping[str, Any], path: tuple[str, ...], lines: Lines
+) -> Iterator[Problem]:
+    """Check a policy: a calendar, or rules to keep by, and something that it keeps."""
+    table = above.get("retention")
+    if not isinstance(table, dict):
+        return
+    path = (*path, "retention")
+    yield from _check_table(table, _CALENDAR | _KEEP, path, lines)
+    line = lines.get(path, 0)
+    if _CALENDAR.keys() & table.keys() and _KEEP.keys() & table.keys():
+        hint = "write daily, weekly, monthly, or keep_..."
+        yield Problem(line, f"[{'.'.join(path)}] mixes a calendar with keep rules", hint)
+    for name, value in table.items():
+        if name.startswith("keep_within") and isinstance(value, str):
+            try:
+                parse_span(value)
+            except UsageError as error:
+                yield Problem(lines.get((*path, name), line), f"{name!r}: {error}", error.hint)
+    if not any(table.values()) and (_KEEP.keys() & table.keys() or len(table) == len(_CALENDAR)):
+        yield Problem(line, f"[{'.'.join(path)}] keeps nothing", "name what is to stay")
 
 
 def _check_table(

@@ -174,7 +174,11 @@ def check_tags(tags: Iterable[str]) -> None:
     Raises:
         UsageError: one is none.
     """
+    from snap.repo.catalog import HELD_TAG  # noqa: PLC0415 - most calls have no tags
+
     for tag in tags:
+        if tag == HELD_TAG:
+            raise UsageError(f"{tag!r} is not a tag to give", "use 'snap hold add|remove SNAP'")
         if not tag or tag != tag.strip() or "," in tag:
             raise UsageError(
                 f"not a tag: {tag!r}",

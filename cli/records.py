@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from snap.repo.clock import SECOND_NS
+from snap.repo.forget import is_held
 from snap.repo.snapshot import Component, Snapshot
 from snap.repo.stats import Gain
 from snap.repo.tree import Node
@@ -63,8 +64,7 @@ def snapshot_record(snapshot: Snapshot) -> dict[str, Any]:
         "program": snapshot.program,
         "tags": list(snapshot.tags),
         "status": snapshot.status,
-        # Format version 1 as written by this version has no holds: no snapshot can be held.
-        "held": False,
+        "held": is_held(snapshot),
         "skew_seconds": seconds(snapshot.skew_ns),
         "components": [component_record(c) for c in snapshot.components],
     }

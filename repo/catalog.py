@@ -19,6 +19,8 @@ from .snapshot import QUARANTINED, Snapshot, decode_snapshot, encode_snapshot
 
 BEFORE_RESTORE_TAG = "before-restore"
 """Of snapshots that keep what a restore in place replaced."""
+HELD_TAG = "held"
+"""Of snapshots that stay whatever retention says."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,11 @@ class Lease:
         """Return its object name."""
         return LEASE_PREFIX + self.id.hex()
 
+    @property
+    def renewed_ns(self) -> int:
+        """Return when it was last renewed, by the store's clock."""
+        return self._renewed_ns
+
     def __enter__(self) -> "Lease":
         self._put()
         self._thread.start()

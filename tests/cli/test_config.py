@@ -155,7 +155,13 @@ def test_copies_are_named_by_check_and_show(folder: Path, snap: Snap) -> None:
     place = folder / "snap.toml"
     table = '[copies.usb]\nlocation = "usb"\nmedia = "usb disk"\n[rule]\ncopies = 2\n'
     place.write_text(TWO + table)
-    copy = {"name": "usb", "location": str(folder / "usb"), "media": "usb disk", "offsite": False}
+    copy = {
+        "name": "usb",
+        "location": str(folder / "usb"),
+        "media": "usb disk",
+        "offsite": False,
+        "retention": {},
+    }
     assert snap.ok("config", "check", "--json").json["copies"] == [copy]
     checked = snap.ok("config", "check").out
     assert "2 sources, 1 copy" in checked

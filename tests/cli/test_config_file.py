@@ -36,6 +36,7 @@ def test_the_example_is_right_also_with_all_that_is_commented_out(tmp_path: Path
     assert len(everything.sources) == 5
     assert [c.name for c in everything.copies] == ["usb", "office"]
     assert everything.rule == {"copies": 3, "media": 2, "offsite": 1}
+    assert everything.values["retention"] == {"daily": 7, "weekly": 4, "monthly": 3}
 
 
 def test_every_problem_is_told_with_its_line_and_the_nearest_name(tmp_path: Path) -> None:

@@ -1,0 +1,267 @@
+"""``snap forget``: snapshots go, by a policy or by their ids."""
+
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import click
+
+from snap.errors import SnapError, UsageError
+from snap.repo.catalog import readable_snapshots
+from snap.repo.clock import MINUTE_NS
+from snap.repo.forget import (
+    FUTURE_NS,
+    Forgotten,
+    Judged,
+    PolicyOf,
+    forget,
+    is_held,
+    is_trusted,
+    judge,
+    last_good_ones,
+    stored_times,
+)
+from snap.repo.lease import Lease, Owner
+from snap.repo.repository import Repository
+from snap.repo.retention import Policy
+from snap.repo.snapshot import Snapshot
+
+from .errors import INCOMPLETE, OK
+from .options import SnapCommand
+from .output import counted, print_json, print_line, print_table, print_warning
+from .retention import configured_policies, keep_options, policy_of
+from .session import find_snapshot, open_session, words_of
+from .settings import Settings
+from .times import LOCAL_ZONE, iso_time, local_time
+
+_SKEW_NS = 10 * MINUTE_NS
+"""Between this machine's clock and the store's, before it is worth a warning."""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is to go, and why what stays does."""
+
+    judged: list[Judged]
+
+    @property
+    def removed(self) -> list[Snapshot]:
+        return [j.snapshot for j in self.judged if not j.keep]
+
+
+@click.command(cls=SnapCommand)
+@click.argument("snapshots", metavar="[SNAP...]", nargs=-1)
+@keep_options
+@click.option("--service", metavar="S", help="Only of this service.")
+@click.option("--dry-run", "-n", is_flag=True, help="Remove nothing; say what would go, and why.")
+@click.option("--explain", metavar="SNAP", help="Only say why this one would stay or go.")
+@click.option(
+    "--allow-last", is_flag=True, help="With SNAP: also the last good one of a source may go."
+)
+@click.pass_obj
+def command(
+    settings: Settings,
+    /,
+    *,
+    snapshots: tuple[str, ...],
+    service: str | None,
+    dry_run: bool,
+    explain: str | None,
+    allow_last: bool,
+    **rules: object,
+) -> int:
+    """Drop snapshots from the list: those named, or those that a policy lets go.
+
+    Without ids and --keep-...: 7 days, the Sundays of 4 weeks, the 1sts of 3 months. Held
+    snapshots and the last good one of every source always stay.
+    """
+    policy = policy_of(rules)
+    if snapshots and (policy is not None or explain or service):
+        raise UsageError("ids exclude --keep-..., --explain and --service")
+    done = Forgotten([], [])
+    owner = Owner("forget", socket.gethostname(), os.getpid())
+    with (
+        open_session(settings) as repository,
+        Lease(repository.backend, repository.keys, owner, repository.clock) as lease,
+    ):
+        if snapshots:
+            plan = _named(repository, settings, snapshots, allow_last=allow_last)
+        else:
+            now_ns = _earlier(repository.clock(), lease.renewed_ns, settings)
+            policies = configured_policies(settings) if policy is None else _always(policy)
+            plan = plan_by_policy(repository, settings, policies, now_ns, service=service)
+        if explain is not None:
+            return _explain(plan, find_snapshot(repository, settings, explain), settings)
+        if plan.removed and not dry_run:
+            done = forget(repository, plan.removed, lease)
+    _tell(plan, done, settings, dry_run=dry_run)
+    return INCOMPLETE if done.refused else OK
+
+
+def _always(policy: Policy) -> PolicyOf:
+    return lambda _service, _name: policy
+
+
+def plan_by_policy(
+    repository: Repository,
+    settings: Settings,
+    policy_of_source: PolicyOf,
+    now_ns: int,
+    *,
+    service: str | None = None,
+) -> _Plan:
+    """Judge all snapshots, and warn of what is odd about their times and services."""
+    stored = stored_times(repository)
+    snapshots = _readable(repository)
+    if service is not None:
+        snapshots = [s for s in snapshots if s.service == service]
+    for snapshot in snapshots:
+        if not is_trusted(snapshot, stored.get(snapshot.id)) and (
+            snapshot.time_ns > stored.get(snapshot.id, 0) + FUTURE_NS
+        ):
+            print_warning(
+                f"snapshot {snapshot.short_id} says it is of {local_time(snapshot.time_ns)}, but "
+                f"the store had it at {local_time(stored[snapshot.id])}: it displaces no other",
+                as_json=settings.json,
+            )
+    _warn_of_hosts(snapshots, settings)
+    judged = judge(snapshots, stored, policy_of_source, now_ns, LOCAL_ZONE)
+    return _Plan(judged)
+
+
+def _readable(repository: Repository) -> list[Snapshot]:
+    """Return the snapshots.
+
+    Raises:
+        SnapError: one cannot be read. It may be the good one of its day, so nothing goes now.
+    """
+    snapshots, problems = readable_snapshots(repository)
+    if problems:
+        raise SnapError(
+            f"{words_of(problems[0])}; nothing was forgotten",
+            "repair it first: what it holds is not known, so others must not go for it",
+        )
+    return snapshots
+
+
+def _earlier(ours: int, store: int, settings: Settings) -> int:
+    """Return the earlier of this machine's time and the store's, so that nothing goes too early."""
+    if abs(ours - store) > _SKEW_NS:
+        minutes = abs(ours - store) // MINUTE_NS
+        print_warning(
+            f"the clocks of this machine and of the store differ by {minutes:,} minutes: the "
+            f"earlier one counts, {local_time(min(ours, store))}",
+            as_json=settings.json,
+        )
+    return min(ours, store)
+
+
+def _warn_of_hosts(snapshots: Sequence[Snapshot], settings: Settings) -> None:
+    """Warn of services that may be one: named by hosts, each with few snapshots of one source."""
+    by_sources: dict[tuple[str, ...], set[str]] = {}
+    for snapshot in snapshots:
+        if snapshot.service == snapshot.hostname:
+            names = tuple(c.name for c in snapshot.components)
+            by_sources.setdefault(names, set()).add(snapshot.service)
+    for names, services in by_sources.items():
+        if len(services) > 1:
+            print_warning(
+                f"{', '.join(names)}: {counted(len(services), 'service')} differ by nothing but "
+                "the host's name, and each keeps its own snapshots; if they are one, give it a "
+                "name with 'snap backup --service'",
+                as_json=settings.json,
+            )
+
+
+def _named(
+    repository: Repository, settings: Settings, selectors: Sequence[str], *, allow_last: bool
+) -> _Plan:
+    """Return the plan to remove what is named.
+
+    Raises:
+        SnapError: one is held, or the last good one of a source.
+    """
+    everything = _readable(repository)
+    found = {s.id: s for s in (find_snapshot(repository, settings, text) for text in selectors)}
+    for snapshot in found.values():
+        if is_held(snapshot):
+            raise SnapError(
+                f"snapshot {snapshot.short_id} is held",
+                f"let go of it first: snap hold remove {snapshot.short_id}",
+            )
+    for id_, names in last_good_ones(everything).items():
+        if id_ in found and not allow_last:
+            raise SnapError(
+                f"snapshot {found[id_].short_id} is the last good one of {', '.join(names)}",
+                "make another backup first, or say --allow-last",
+            )
+    judged = [Judged(s, keep=s.id not in found, reasons=["named"]) for s in everything]
+    return _Plan([j for j in judged if not j.keep])
+
+
+def _explain(plan: _Plan, wanted: Snapshot, settings: Settings) -> int:
+    for judged in plan.judged:
+        if judged.snapshot.id == wanted.id:
+            break
+    else:
+        raise UsageError(f"snapshot {wanted.short_id} is not of the service that was asked for")
+    if settings.json:
+        print_json({"keep": judged.keep, **_record(judged)})
+    else:
+        word = "stays" if judged.keep else "would go"
+        print_line(f"snapshot {wanted.short_id} of {local_time(wanted.time_ns)} {word}")
+        for reason in judged.reasons:
+            print_line(f"  {reason}")
+    return OK
+
+
+def _record(judged: Judged) -> dict[str, object]:
+    return {
+        "id": judged.snapshot.id.hex(),
+        "time": iso_time(judged.snapshot.time_ns),
+        "reasons": judged.reasons,
+    }
+
+
+def _tell(plan: _Plan, done: Forgotten, settings: Settings, *, dry_run: bool) -> None:
+    for snapshot, error in done.refused:
+        print_warning(
+            f"snapshot {snapshot.short_id} stays for now: {error}; a later forget tries again",
+            as_json=settings.json,
+        )
+    if settings.json:
+        print_json(
+            {
+                "dry_run": dry_run,
+                "keep": [_record(j) for j in plan.judged if j.keep],
+                "remove": [_record(j) for j in plan.judged if not j.keep],
+                "refused": [snapshot.id.hex() for snapshot, _ in done.refused],
+            }
+        )
+        return
+    if settings.quiet:
+        return
+    if plan.judged:
+        print_table(
+            ("id", "time", "~service", "~components", "verdict", "~reasons"),
+            [
+                (
+                    j.snapshot.short_id,
+                    local_time(j.snapshot.time_ns),
+                    j.snapshot.service,
+                    ", ".join(c.name for c in j.snapshot.components),
+                    "stays" if j.keep else "goes",
+                    "; ".join(j.reasons),
+                )
+                for j in plan.judged
+            ],
+        )
+    count = len(plan.removed) if dry_run else len(done.removed)
+    would = "would be " if dry_run else ""
+    print_line(
+        f"{counted(count, 'snapshot')} {would}forgotten, "
+        f"{counted(len(plan.judged) - count, 'snapshot')} kept"
+        if any(j.keep for j in plan.judged)
+        else f"{counted(count, 'snapshot')} {would}forgotten"
+    )
