@@ -10,7 +10,7 @@ from .source import Source, View
 
 @dataclass(slots=True)
 class _Opening:
-    """A source that is opened by the thread. ``stack`` leaves it; it is set together with ``view``."""
+    """A source that the thread opens. ``stack`` leaves it, and is set together with ``view``."""
 
     source: Source
     done: threading.Event = field(default_factory=threading.Event)
