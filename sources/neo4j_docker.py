@@ -25,6 +25,7 @@ from .neo4j_server import (
     ByteStream,
     DumpStream,
     Plugin,
+    ProgramDump,
     StoreInfo,
     check_database_name,
     essence,
@@ -197,7 +198,7 @@ class DockerNeo4j:
         """Start a dump; leaving early removes its container."""
         check_database_name(database)
         with self._job(["database", "dump", database, "--to-stdout"]) as job:
-            yield _Dump(job, database)
+            yield ProgramDump(database, job.read, job.finish)
 
     def load(self, database: str, dump: ByteStream) -> Sequence[str]:
         """Replace a database by a dump."""
@@ -478,21 +479,3 @@ class _Job:
             self._raw.close()
         with contextlib.suppress(OSError):
             self._socket.close()
-
-
-class _Dump:
-    """A dump that a one-off container writes."""
-
-    def __init__(self, job: _Job, database: str) -> None:
-        self._job = job
-        self._database = database
-
-    def read(self, length: int) -> bytes:
-        """Return at most ``length`` bytes."""
-        return self._job.read(length)
-
-    def finish(self) -> None:
-        """Wait for the program's end."""
-        code, said = self._job.finish()
-        if code:
-            raise explain_admin("dump", self._database, code, said)

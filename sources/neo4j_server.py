@@ -6,7 +6,7 @@ answers are read. The texts are those of Neo4j 5 (seen on 5.26.29).
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -90,6 +90,34 @@ class DumpStream(ByteStream, Protocol):
             DatabaseInUse, UncleanShutdown, DatabaseMissing, SourceError: it failed.
         """
         ...
+
+
+class ProgramDump:
+    """A dump that a program writes.
+
+    ``read`` gives what it wrote; ``wait`` waits for its end, and returns its exit code and the last
+    that it said.
+    """
+
+    def __init__(
+        self,
+        database: str,
+        read: Callable[[int], bytes],
+        wait: Callable[[], tuple[int, str]],
+    ) -> None:
+        self._database = database
+        self._read = read
+        self._wait = wait
+
+    def read(self, length: int) -> bytes:
+        """Return at most ``length`` bytes; none at the end."""
+        return self._read(length)
+
+    def finish(self) -> None:
+        """Wait for the program's end; raise what kept it from dumping."""
+        code, said = self._wait()
+        if code:
+            raise explain_admin("dump", self._database, code, said)
 
 
 class Neo4jServer(Protocol):

@@ -105,16 +105,6 @@ def test_a_database_that_is_not_there_is_named(stopped: RealNeo4j) -> None:
         install.info("*")
 
 
-def test_a_dump_is_written_to_a_folder(stopped: RealNeo4j, tmp_path: Path) -> None:
-    install = Neo4jInstall(stopped.home)
-    for _ in range(2):
-        path = install.dump_to_folder("neo4j", tmp_path)
-        assert path == tmp_path / "neo4j.dump"
-        assert path.read_bytes()[:4] == b"DZV1"
-    with pytest.raises(SourceError, match="is not an existing directory"):
-        install.dump_to_folder("neo4j", tmp_path / "none")
-
-
 def test_a_dump_left_early_lets_go_of_the_database(stopped: RealNeo4j) -> None:
     install = Neo4jInstall(stopped.home)
     with install.dump("neo4j") as stream:
