@@ -326,15 +326,22 @@ class DockerNeo4j:
     def _home(self) -> str:
         return self.environment().get("NEO4J_HOME", _HOME)
 
-    def require_volume(self) -> None:
-        """Make sure that the data outlives the container.
+    def require_lasting(self) -> None:
+        """Make sure that the container and its data outlive a stop.
 
         Raises:
-            SourceError: it lies in the container itself, which a one-off does not see.
+            SourceError: Docker would remove it, or the data lies in the container itself, which a
+                one-off does not see.
         """
         with self._explained():
-            mounts = {mount["Destination"] for mount in self._container().attrs["Mounts"]}
-        if not mounts & {"/data", f"{self._home()}/data"}:
+            attrs = self._container().attrs
+        if attrs["HostConfig"].get("AutoRemove"):
+            raise SourceError(
+                f"container {self._name} was started with --rm: Docker removes it as soon as it "
+                "is stopped, and its data with it where that is in no volume with a name",
+                "start it without --rm; a backup has to stop it",
+            )
+        if not {m["Destination"] for m in attrs["Mounts"]} & {"/data", f"{self._home()}/data"}:
             raise SourceError(
                 f"the data of container {self._name} is in no volume, and lost with the container",
                 "make it anew with a volume at /data, and copy the data there",
