@@ -257,6 +257,20 @@ def parse_version(said: str) -> tuple[int, ...]:
     return version
 
 
+def require_clean_dumps(version: str, place: str) -> None:
+    """Refuse a server whose dumps cannot be had as a stream, before it is stopped for them.
+
+    Raises:
+        SourceError: it is older than 5.19.
+    """
+    if parse_version(version)[:2] < CLEAN_STDOUT_VERSION:
+        raise SourceError(
+            f"{place}: Neo4j {version} writes its progress into the dump that it streams; 5.19 and "
+            "later do not. Nothing was stopped",
+            "update it within Neo4j 5, or stop it, dump it with --to-path and back up that folder",
+        )
+
+
 def parse_infos(said: str) -> list[StoreInfo]:
     """Read the output of `neo4j-admin database info --format=json`.
 
