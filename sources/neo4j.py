@@ -196,6 +196,11 @@ class Neo4jService:
             warnings = [*warnings, f"unchanged since the last snapshot (transaction {same})"]
         if self._was_running and "nodes" not in statistics and source.counts:
             warnings = [*warnings, self._why_not_counted()]
+        if source.counts and (others := self._others()):
+            warnings = [
+                *warnings,
+                f"not in this snapshot: {', '.join(others)}; back up each with --database NAME",
+            ]
         if not self._waiting and self._ends_outage:
             try:
                 self._outage.end()
@@ -214,6 +219,13 @@ class Neo4jService:
             warnings=warnings,
             downtime_ns=0 if self._waiting else self._outage.downtime_ns,
         )
+
+    def _others(self) -> list[str]:
+        """Return the databases that lie there and are nobody's component."""
+        if self.options.databases:
+            return []
+        known = {SYSTEM, *(source.database for source in self._databases)}
+        return sorted(self._at_rest.keys() - known)
 
     @property
     def point_ns(self) -> int:

@@ -1,6 +1,7 @@
 """A real Neo4j is stopped, dumped, started again, whatever happens; and asked before."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -200,8 +201,15 @@ def test_a_server_that_is_stopped_is_dumped_and_stays_stopped(
     populated: RealNeo4j, tmp_path: Path
 ) -> None:
     populated.stop()
-    found = all_of(service_of(populated, tmp_path))
+    for name in ("databases", "transactions"):
+        shutil.copytree(populated.data / name / "neo4j", populated.data / name / "archive")
+    try:
+        found = all_of(service_of(populated, tmp_path))
+    finally:
+        for name in ("databases", "transactions"):
+            shutil.rmtree(populated.data / name / "archive")
     report = found["graph"][1]
+    assert report.warnings == ["not in this snapshot: archive; back up each with --database NAME"]
     assert report.downtime_ns == 0
     assert "nodes" not in report.statistics
     assert not populated.is_running()
