@@ -83,7 +83,9 @@ def examine_copies(
     )
     statuses = [_status(repository.backend.location, own, snapshots)]
     for copy in configured:
-        standing = examine_copy(repository, partial(open_backend, copy.location, settings.limits), snapshots)
+        standing = examine_copy(
+            repository, partial(open_backend, copy.location, settings.limits), snapshots
+        )
         place = Place(copy.name, copy.media, copy.is_offsite, standing)
         statuses.append(_status(copy.location, place, snapshots))
     found = settings.configuration

@@ -5,11 +5,12 @@ from typing import Any
 
 import click
 
+from snap.errors import SnapError
 from snap.repo.catalog import BEFORE_RESTORE_TAG, is_regular, readable_snapshots
 from snap.repo.clock import SECOND_NS, system_clock
 from snap.repo.snapshot import QUARANTINED, SUCCESS, Component, Snapshot
 from snap.sources.neo4j_downtime import StoppedServer, stopped_servers
-from snap.sources.neo4j_exchange import left_exchanges
+from snap.sources.neo4j_exchange import Exchange, left_exchanges
 from snap.sources.neo4j_place import neo4j_service
 
 from .errors import DAMAGED, OK
@@ -40,9 +41,13 @@ def command(settings: Settings, /, *, mend: bool) -> int:
     now_ns = system_clock()
     stopped = stopped_servers(settings.state_dir)
     cut_short = left_exchanges(settings.state_dir)
-    with open_session(settings) as repository:
-        snapshots, problems = readable_snapshots(repository)
-        copies = examine_copies(repository, snapshots, settings)
+    try:
+        with open_session(settings) as repository:
+            snapshots, problems = readable_snapshots(repository)
+            copies = examine_copies(repository, snapshots, settings)
+    except (SnapError, OSError) as error:
+        _tell_without_repository(settings, stopped, cut_short, now_ns, error)
+        raise
     last = _last_good(snapshots)
     quarantined = _quarantined_since(snapshots, last)
     is_ok = not stopped and not cut_short and not problems and not quarantined
@@ -54,28 +59,52 @@ def command(settings: Settings, /, *, mend: bool) -> int:
                 "sources": [_source_record(s, c, now_ns) for s, c in last],
                 "stopped_servers": [_stopped_record(server, now_ns) for server in stopped],
                 "quarantined": [snapshot.id.hex() for snapshot in quarantined],
-                "interrupted_restores": [{"kind": e.kind, "place": e.place} for e in cut_short],
+                "interrupted_restores": [_cut_short_record(e) for e in cut_short],
                 "problems": [words_of(problem) for problem in problems],
                 **({} if copies is None else copies_record(copies, now_ns)),
             }
         )
     else:
-        _print_for_people(last, stopped, now_ns)
+        _print_sources(last, now_ns)
+        _print_stopped(stopped, now_ns)
         for snapshot in quarantined:
             print_line(
                 f"QUARANTINED: snapshot {snapshot.short_id} of {local_time(snapshot.time_ns)}: "
                 + "; ".join(f"{c.name}: {w}" for c in snapshot.components for w in c.warnings)
             )
-        for exchange in cut_short:
-            print_line(
-                f"CUT SHORT: a restore into {exchange.kind}:{exchange.place} was killed; leave the "
-                "server as it is and run 'snap status --mend'"
-            )
+        _print_cut_short(cut_short)
         for problem in problems:
             print_warning(words_of(problem), as_json=False)
         if copies is not None:
             print_copies(copies, settings, now_ns)
     return OK if is_ok else DAMAGED
+
+
+def _tell_without_repository(
+    settings: Settings,
+    stopped: Sequence[StoppedServer],
+    cut_short: Sequence[Exchange],
+    now_ns: int,
+    error: Exception,
+) -> None:
+    """Say what this machine knows by itself: a server stands still whether a store answers or not.
+
+    Nothing known of the sources is null in JSON, not an empty list.
+    """
+    if settings.json:
+        print_json(
+            {
+                "ok": False,
+                "sources": None,
+                "stopped_servers": [_stopped_record(server, now_ns) for server in stopped],
+                "quarantined": None,
+                "interrupted_restores": [_cut_short_record(e) for e in cut_short],
+                "problems": [str(error)],
+            }
+        )
+        return
+    _print_stopped(stopped, now_ns)
+    _print_cut_short(cut_short)
 
 
 def _mend(settings: Settings) -> None:
@@ -122,9 +151,7 @@ def _quarantined_since(
     ]
 
 
-def _print_for_people(
-    last: Sequence[tuple[Snapshot, Component]], stopped: Sequence[StoppedServer], now_ns: int
-) -> None:
+def _print_sources(last: Sequence[tuple[Snapshot, Component]], now_ns: int) -> None:
     if last:
         print_table(
             ("~source", "~service", "kind", "last good snapshot", "time", ">age"),
@@ -142,11 +169,22 @@ def _print_for_people(
         )
     else:
         print_line("no snapshots yet: make one with 'snap backup'")
+
+
+def _print_stopped(stopped: Sequence[StoppedServer], now_ns: int) -> None:
     for server in stopped:
         print_line(
             f"STOPPED: {server.kind}:{server.place} was stopped by a backup or restore that was "
             f"killed, {counted(server.minutes(now_ns), 'minute')} ago; start it with 'snap status "
             "--mend', or back it up again: the next backup starts it"
+        )
+
+
+def _print_cut_short(cut_short: Sequence[Exchange]) -> None:
+    for exchange in cut_short:
+        print_line(
+            f"CUT SHORT: a restore into {exchange.kind}:{exchange.place} was killed; leave the "
+            "server as it is and run 'snap status --mend'"
         )
 
 
@@ -168,3 +206,7 @@ def _stopped_record(server: StoppedServer, now_ns: int) -> dict[str, Any]:
         "since": iso_time(server.since_ns),
         "minutes": server.minutes(now_ns),
     }
+
+
+def _cut_short_record(exchange: Exchange) -> dict[str, Any]:
+    return {"kind": exchange.kind, "place": exchange.place}

@@ -1,9 +1,8 @@
 """Opening sources ahead of their turn, so that their consistent points lie close together."""
 
-import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from .source import Source, View
@@ -11,11 +10,11 @@ from .source import Source, View
 
 @dataclass(slots=True)
 class _Opening:
-    """A source that is opened by the thread. ``manager`` is set together with ``view``."""
+    """A source that the thread opens. ``stack`` leaves it, and is set together with ``view``."""
 
     source: Source
     done: threading.Event = field(default_factory=threading.Event)
-    manager: AbstractContextManager[View] | None = None
+    stack: ExitStack | None = None
     view: View | None = None
 
 
@@ -45,15 +44,10 @@ class OpenAhead:
         opening = self._openings.get(source.name)
         if opening is not None:
             opening.done.wait()
-            if opening.manager is not None and opening.view is not None:
-                manager, opening.manager = opening.manager, None
-                try:
+            if opening.stack is not None and opening.view is not None:
+                stack, opening.stack = opening.stack, None
+                with stack:
                     yield opening.view
-                except BaseException:
-                    if not manager.__exit__(*sys.exc_info()):
-                        raise
-                else:
-                    manager.__exit__(None, None, None)
                 return
         with source.open() as view:
             self._begin()
@@ -70,9 +64,9 @@ class OpenAhead:
             with self._lock:
                 if self._closed:
                     return
+            stack = ExitStack()
             try:
-                manager = opening.source.open()
-                view = manager.__enter__()
+                view = stack.enter_context(opening.source.open())
             except Exception:
                 # Whatever it is, it comes again in its turn.
                 opening.done.set()
@@ -80,17 +74,17 @@ class OpenAhead:
             with self._lock:
                 is_wanted = not self._closed
                 if is_wanted:
-                    opening.manager, opening.view = manager, view
+                    opening.stack, opening.view = stack, view
             if not is_wanted:
-                manager.__exit__(None, None, None)
+                stack.close()
             opening.done.set()
 
     def close(self) -> None:
         """Close what is open and was not asked for."""
         with self._lock:
             self._closed = True
-            left = [o.manager for o in self._openings.values() if o.manager is not None]
+            left = [o.stack for o in self._openings.values() if o.stack is not None]
             for opening in self._openings.values():
-                opening.manager = None
-        for manager in left:
-            manager.__exit__(None, None, None)
+                opening.stack = None
+        for stack in left:
+            stack.close()

@@ -177,6 +177,11 @@ class _ChromaView:
                 f"{', '.join(foreign)} in {self._path} is not ChromaDB's and was left out: "
                 "back it up with files:"
             )
+        if outcome.problems:
+            warnings.append(
+                "ChromaDB tears its files itself when it is killed while it writes them; what is "
+                "gone can only come from an earlier snapshot"
+            )
         if not outcome.is_locked:
             warnings.append("it could only be read, not locked; nothing was written meanwhile")
         statistics = dict(outcome.statistics)

@@ -153,7 +153,10 @@ class _Copy:
 
     def _attempt(self) -> Store:
         """Copy everything at one moment; return what the live database said then."""
-        with contextlib.closing(self._connect("ro")) as db:
+        # To write, where we may: if its program died in the middle of a transaction, the first who
+        # opens it has to roll that back, and Chroma would do the same.
+        mode = "rw" if self._may_write() else "ro"
+        with contextlib.closing(self._connect(mode)) as db:
             self._copy_files(segment_files(self._folder, read_store(db)), None)
         with self._locked() as (db, deadline):
             store = read_store(db)
@@ -200,12 +203,15 @@ class _Copy:
     def _begin(self) -> sqlite3.Connection:
         # Where it may only be read, SQLite begins all the same, but locks nobody out. What others
         # write meanwhile is seen by looking again.
-        self._outcome.is_locked = os.access(
-            self._folder / DATABASE, os.W_OK, effective_ids=os.access in os.supports_effective_ids
-        )
+        self._outcome.is_locked = self._may_write()
         if self._outcome.is_locked:
             return _begun(self._connect("rw"), "begin immediate")
         return _begun(self._connect("ro"), "begin")
+
+    def _may_write(self) -> bool:
+        return os.access(
+            self._folder / DATABASE, os.W_OK, effective_ids=os.access in os.supports_effective_ids
+        )
 
     def _require_settled(self, collection: Collection) -> None:
         """Refuse while a rewriting of a collection's files is due or done and not recorded."""
@@ -350,6 +356,11 @@ def _explained(folder: str, error: Exception) -> Outcome:
     if isinstance(error, sqlite3.Error):
         if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
             hint = "another program keeps its database locked: let it finish, or stop it"
+        elif getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_ROLLBACK:
+            hint = (
+                "its program died while it wrote, and only who may write there can undo the rest: "
+                "start that program once, or back it up as its user"
+            )
         else:
             hint = "check its permissions; if it is damaged, restore an earlier snapshot"
         return Outcome(error=f"{folder}/{DATABASE}: {error}", hint=hint)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,14 @@ from snap.repo.source import Source
 
 from .chroma import ChromaSource
 from .chroma_index import FILES
-from .chroma_open import is_installed, prove_by_opening
-from .chroma_proof import require_proven
-from .chroma_store import DATABASE
+from .chroma_open import (
+    installed_version,
+    is_installed,
+    prove_by_opening,
+    require_not_older,
+)
+from .chroma_proof import open_copy, require_proven
+from .chroma_store import DATABASE, read_store
 from .files import FilesSource
 from .folder_in_place import FolderExchange
 from .verify import verify_component
@@ -50,6 +56,8 @@ class ChromaPlace(FolderExchange):
                 "not opened with Chroma, which is not installed here: pip install "
                 "'snap-backup[chroma]'",
             ]
+        with closing(open_copy(folder / DATABASE)) as db:
+            require_not_older(read_store(db).version, installed_version())
         collections = self._statistics.get("collections", ())
         scratch = folder.parent / "opened"
         return [*proofs, prove_by_opening(folder, scratch, collections)]

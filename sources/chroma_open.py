@@ -8,6 +8,7 @@ Started as ``python -m snap.sources.chroma_open FOLDER``; prints an `Opened` as 
 import importlib.metadata
 import importlib.util
 import json
+import re
 import resource
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from snap.errors import IntegrityError
+from snap.errors import IntegrityError, TargetError
 
 from .chroma_proof import open_copy
 from .chroma_store import DATABASE, read_store
@@ -44,6 +45,30 @@ class Opened:
 def is_installed() -> bool:
     """Return whether there is a Chroma to open it with."""
     return importlib.util.find_spec("chromadb") is not None
+
+
+def require_not_older(made_by: str, installed: str) -> None:
+    """Refuse a Chroma that cannot open what a newer one made; opening never migrates back.
+
+    ``made_by`` is what `Store.version` says. That of 0.6 is also the late 0.5's, so what is
+    between them is left to the opening itself.
+
+    Raises:
+        TargetError: it is older.
+    """
+    first = {"0.5": (0, 5), "0.6": (0, 5), "1.x": (1,)}.get(made_by, (0,))
+    release = tuple(int(part) for part in re.findall(r"\d+", installed)[:2])
+    if release < first:
+        raise TargetError(
+            f"this directory is of ChromaDB {made_by}, and {installed} is installed beside snap: "
+            "an older one cannot open it; nothing was changed",
+            "install there the version that the directory's programs use",
+        )
+
+
+def installed_version() -> str:
+    """Return which Chroma there is; only where `is_installed`."""
+    return importlib.metadata.version("chromadb")
 
 
 def prove_by_opening(folder: Path, scratch: Path, collections: Sequence[Mapping[str, Any]]) -> str:
@@ -74,12 +99,14 @@ def prove_by_opening(folder: Path, scratch: Path, collections: Sequence[Mapping[
             raise _differs(
                 folder, f"{found.asked - found.found} of {found.asked} vectors are not found"
             )
-    version = importlib.metadata.version("chromadb")
-    return f"Chroma {version} opens a copy and gives every record with its vector"
+    return f"Chroma {installed_version()} opens a copy and gives every record with its vector"
 
 
 def _differs(folder: Path, what: str) -> IntegrityError:
-    return IntegrityError(f"{folder}: opened with Chroma, {what}", "restore an earlier snapshot")
+    return IntegrityError(
+        f"{folder}: opened with Chroma {installed_version()}, {what}",
+        "restore an earlier snapshot, or with the version of Chroma that its programs use",
+    )
 
 
 def _open(scratch: Path, folder: Path) -> dict[str, Opened]:

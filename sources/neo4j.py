@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from snap.errors import SnapError
+from snap.errors import SnapError, SourceError
 from snap.repo.clock import Clock, system_clock
 from snap.repo.source import (
     Attributes,
@@ -28,7 +28,14 @@ from snap.repo.source import (
 from .neo4j_bolt import Neo4jBolt
 from .neo4j_exchange import StageableServer
 from .neo4j_outage import Outage
-from .neo4j_server import SYSTEM, Neo4jOptions, StoreInfo, UncleanShutdown
+from .neo4j_server import (
+    SYSTEM,
+    DatabaseInUse,
+    Neo4jOptions,
+    StoreInfo,
+    UncleanShutdown,
+    require_clean_dumps,
+)
 from .neo4j_view import DumpView, MemoryReader
 
 
@@ -98,6 +105,7 @@ class Neo4jService:
         if self._ends_outage:
             self._outage.mend_last()
         self.version = self.server.version()
+        require_clean_dumps(self.version, self.server.place)
         self._was_running = self.server.is_running()
         if self._was_running and (self.options.auth is not None or self.options.is_open):
             with Neo4jBolt(self.options.url, self.options.auth, clock=self._clock) as bolt:
@@ -149,6 +157,15 @@ class Neo4jService:
                         source, {**found, **_recorded(info, seen)}, warnings
                     ),
                 )
+        except DatabaseInUse as error:
+            if not self.server.is_running():
+                raise
+            raise SourceError(
+                f"{self.server.place} was started by something else while {source.database} was to "
+                "be dumped",
+                "pause what looks after it (a restart policy, an orchestrator, a watchdog) during "
+                "the backup",
+            ) from error
         finally:
             self._done_with(source)
 
@@ -179,12 +196,18 @@ class Neo4jService:
             warnings = [*warnings, f"unchanged since the last snapshot (transaction {same})"]
         if self._was_running and "nodes" not in statistics and source.counts:
             warnings = [*warnings, self._why_not_counted()]
+        if source.counts and (others := self._others()):
+            warnings = [
+                *warnings,
+                f"not in this snapshot: {', '.join(others)}; back up each with --database NAME",
+            ]
         if not self._waiting and self._ends_outage:
             try:
                 self._outage.end()
             except SnapError as error:
                 # The dump is good all the same; `hold` tells it once more, as the run's error.
                 warnings = [*warnings, str(error)]
+            warnings = [*warnings, *self._outage.warnings]
         versions = {"neo4j": self.version}
         if self.edition:
             versions["edition"] = self.edition
@@ -196,6 +219,13 @@ class Neo4jService:
             warnings=warnings,
             downtime_ns=0 if self._waiting else self._outage.downtime_ns,
         )
+
+    def _others(self) -> list[str]:
+        """Return the databases that lie there and are nobody's component."""
+        if self.options.databases:
+            return []
+        known = {SYSTEM, *(source.database for source in self._databases)}
+        return sorted(self._at_rest.keys() - known)
 
     @property
     def point_ns(self) -> int:

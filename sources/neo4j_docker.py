@@ -25,6 +25,7 @@ from .neo4j_server import (
     ByteStream,
     DumpStream,
     Plugin,
+    ProgramDump,
     StoreInfo,
     check_database_name,
     essence,
@@ -197,7 +198,7 @@ class DockerNeo4j:
         """Start a dump; leaving early removes its container."""
         check_database_name(database)
         with self._job(["database", "dump", database, "--to-stdout"]) as job:
-            yield _Dump(job, database)
+            yield ProgramDump(database, job.read, job.finish)
 
     def load(self, database: str, dump: ByteStream) -> Sequence[str]:
         """Replace a database by a dump."""
@@ -325,15 +326,22 @@ class DockerNeo4j:
     def _home(self) -> str:
         return self.environment().get("NEO4J_HOME", _HOME)
 
-    def require_volume(self) -> None:
-        """Make sure that the data outlives the container.
+    def require_lasting(self) -> None:
+        """Make sure that the container and its data outlive a stop.
 
         Raises:
-            SourceError: it lies in the container itself, which a one-off does not see.
+            SourceError: Docker would remove it, or the data lies in the container itself, which a
+                one-off does not see.
         """
         with self._explained():
-            mounts = {mount["Destination"] for mount in self._container().attrs["Mounts"]}
-        if not mounts & {"/data", f"{self._home()}/data"}:
+            attrs = self._container().attrs
+        if attrs["HostConfig"].get("AutoRemove"):
+            raise SourceError(
+                f"container {self._name} was started with --rm: Docker removes it as soon as it "
+                "is stopped, and its data with it where that is in no volume with a name",
+                "start it without --rm; a backup has to stop it",
+            )
+        if not {m["Destination"] for m in attrs["Mounts"]} & {"/data", f"{self._home()}/data"}:
             raise SourceError(
                 f"the data of container {self._name} is in no volume, and lost with the container",
                 "make it anew with a volume at /data, and copy the data there",
@@ -478,21 +486,3 @@ class _Job:
             self._raw.close()
         with contextlib.suppress(OSError):
             self._socket.close()
-
-
-class _Dump:
-    """A dump that a one-off container writes."""
-
-    def __init__(self, job: _Job, database: str) -> None:
-        self._job = job
-        self._database = database
-
-    def read(self, length: int) -> bytes:
-        """Return at most ``length`` bytes."""
-        return self._job.read(length)
-
-    def finish(self) -> None:
-        """Wait for the program's end."""
-        code, said = self._job.finish()
-        if code:
-            raise explain_admin("dump", self._database, code, said)

@@ -5,6 +5,7 @@ What is inside comes as it is asked for: a compressed log of zeros must not fill
 
 import zlib
 from collections.abc import Iterator
+from functools import partial
 
 import zstandard
 
@@ -29,19 +30,22 @@ class NotWhole(SourceError):
     """A dump that is cut short, damaged, or not one."""
 
 
-class _Input:
-    """A stream with exact reads."""
+class PieceReader:
+    """Pieces as a stream of bytes that is read exactly."""
 
-    def __init__(self, stream: ByteStream) -> None:
-        self._stream = stream
-        self._buffer = b""
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._piece = memoryview(b"")
 
-    def some(self) -> bytes:
-        """Return what comes next; nothing at the end."""
-        if self._buffer:
-            data, self._buffer = self._buffer, b""
-            return data
-        return self._stream.read(_READ_BYTES)
+    def read(self, length: int) -> bytes:
+        """Return at most ``length`` bytes, at least one; none at the end."""
+        while not self._piece:
+            try:
+                self._piece = memoryview(next(self._pieces))
+            except StopIteration:
+                return b""
+        data, self._piece = self._piece[:length], self._piece[length:]
+        return bytes(data)
 
     def exactly(self, length: int) -> bytes:
         """Return so many bytes.
@@ -49,13 +53,14 @@ class _Input:
         Raises:
             NotWhole: there are fewer.
         """
-        while len(self._buffer) < length:
-            more = self._stream.read(max(_READ_BYTES, length - len(self._buffer)))
-            if not more:
+        parts, missing = [], length
+        while missing:
+            part = self.read(missing)
+            if not part:
                 raise NotWhole("the dump is cut short")
-            self._buffer += more
-        data, self._buffer = self._buffer[:length], self._buffer[length:]
-        return data
+            parts.append(part)
+            missing -= len(part)
+        return b"".join(parts)
 
 
 def open_envelope(magic: bytes, stream: ByteStream) -> Iterator[bytes]:
@@ -66,13 +71,13 @@ def open_envelope(magic: bytes, stream: ByteStream) -> Iterator[bytes]:
     Raises:
         NotWhole: it is cut short or damaged, or something follows it.
     """
-    source = _Input(stream)
+    source = PieceReader(iter(partial(stream.read, _READ_BYTES), b""))
     yield from _open_zstd(source) if magic == ZSTD_MAGIC else _open_gzip(source)
-    if source.some():
+    if source.read(1):
         raise NotWhole("something follows the dump's end")
 
 
-def _open_zstd(source: _Input) -> Iterator[bytes]:
+def _open_zstd(source: PieceReader) -> Iterator[bytes]:
     opener = zstandard.ZstdDecompressor().decompressobj()
     try:
         has_checksum, header = _frame_header(source)
@@ -95,7 +100,7 @@ def _open_zstd(source: _Input) -> Iterator[bytes]:
         raise NotWhole("the dump is damaged: its frame does not end where it says")
 
 
-def _frame_header(source: _Input) -> tuple[bool, bytes]:
+def _frame_header(source: PieceReader) -> tuple[bool, bytes]:
     """Return whether a checksum ends the frame, and the header (RFC 8878 §3.1.1.1)."""
     start = source.exactly(5)
     if int.from_bytes(start[:4], "little") != _FRAME_MAGIC:
@@ -113,12 +118,12 @@ def _given(data: bytes) -> Iterator[bytes]:
         yield data
 
 
-def _open_gzip(source: _Input) -> Iterator[bytes]:
+def _open_gzip(source: PieceReader) -> Iterator[bytes]:
     opener = zlib.decompressobj(31)
     waiting = b""
     try:
         while not opener.eof:
-            waiting = waiting or source.some()
+            waiting = waiting or source.read(_READ_BYTES)
             if not waiting:
                 raise NotWhole("the dump is cut short")
             yield from _given(opener.decompress(waiting, _PIECE_BYTES))
@@ -139,32 +144,3 @@ def make_envelope(pieces: Iterator[bytes | memoryview]) -> Iterator[bytes]:
     for piece in pieces:
         yield from _given(packer.compress(piece))
     yield packer.flush()
-
-
-class PieceReader:
-    """Pieces as a stream of bytes that is read exactly."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._piece = memoryview(b"")
-
-    def read(self, length: int) -> bytes:
-        """Return at most ``length`` bytes, at least one; none at the end."""
-        while not self._piece:
-            try:
-                self._piece = memoryview(next(self._pieces))
-            except StopIteration:
-                return b""
-        data, self._piece = self._piece[:length], self._piece[length:]
-        return bytes(data)
-
-    def exactly(self, length: int) -> bytes:
-        """Return so many bytes, or raise that it is cut short."""
-        parts, missing = [], length
-        while missing:
-            part = self.read(missing)
-            if not part:
-                raise NotWhole("the dump is cut short")
-            parts.append(part)
-            missing -= len(part)
-        return b"".join(parts)

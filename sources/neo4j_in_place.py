@@ -209,6 +209,7 @@ class Neo4jPlace:
             outage.begin()
             self._started_by = outage.started_by
             is_kept = self._keep(old, save)
+            self._require_stopped()
             exchange = begin_exchange(
                 self._folder,
                 self._stage,
@@ -222,6 +223,8 @@ class Neo4jPlace:
             raise
         try:
             put_in_place(self._stage, exchange)
+            # It might have opened the old folders in between, and would go on writing to them.
+            self._require_stopped()
             exchange = turn(self._folder, exchange, FORWARD)
             self._start(outage)
             self._prove()
@@ -230,7 +233,17 @@ class Neo4jPlace:
             self._undo(exchange, error)
             raise
         self._result.downtime_ns = outage.downtime_ns
+        self._result.warnings += outage.warnings
         return self._finish(exchange, is_kept=is_kept)
+
+    def _require_stopped(self) -> None:
+        if self.server.is_running():
+            raise SourceError(
+                f"{self.server.place} was started by something else while its databases were to be "
+                "replaced",
+                "pause what looks after it (a restart policy, an orchestrator, a watchdog) during "
+                "the restore",
+            )
 
     def _finish(self, exchange: Exchange, *, is_kept: bool) -> bool:
         if is_kept:

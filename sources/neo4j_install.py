@@ -21,13 +21,15 @@ from snap.errors import SourceError
 from snap.repo.clock import SECOND_NS, Clock, system_clock
 
 from .holders import describe_process
-from .neo4j_admin import Account, AdminProgram, Ended, OutputStream
+from .neo4j_admin import Account, AdminProgram, Ended
 from .neo4j_conf import Neo4jConf
 from .neo4j_install_stage import InstallStage
 from .neo4j_server import (
     ByteStream,
     DatabaseInUse,
+    DumpStream,
     Plugin,
+    ProgramDump,
     StoreInfo,
     check_database_name,
     essence,
@@ -41,7 +43,6 @@ _INFO_SECONDS = 120.0
 _START_SECONDS = 300.0
 _STOP_SECONDS = 180.0
 """Neo4j itself waits 120 for what runs; then it writes what it has in memory."""
-_DUMP_SECONDS = 24 * 3600.0
 _LOCK_SECONDS = 60.0
 """A dump whose reader is gone runs on to its end, without waiting for anyone."""
 _SLEEP_SECONDS = 0.2
@@ -157,25 +158,17 @@ class Neo4jInstall:
         return parse_infos(ended.stdout)
 
     @contextmanager
-    def dump(self, database: str) -> Iterator["_Dump"]:
+    def dump(self, database: str) -> Iterator[DumpStream]:
         """Start a dump of a database that no server uses; leaving early ends it."""
         check_database_name(database)
         # Never with --verbose, which writes into the dump.
         with self._admin.stream(self._arguments("dump", "--to-stdout", database)) as output:
-            yield _Dump(database, output)
 
-    def dump_to_folder(self, database: str, folder: Path) -> Path:
-        """Write ``<database>.dump`` into a folder, and return its path.
+            def wait() -> tuple[int, str]:
+                ended = output.wait()
+                return ended.code, ended.stderr
 
-        For servers before 5.19, whose dump to a stream has text mixed in. Data's owner must be
-        able to write there.
-        """
-        check_database_name(database)
-        options = [f"--to-path={folder}", "--overwrite-destination=true"]
-        ended = self._admin.run(self._arguments("dump", *options, database), _DUMP_SECONDS)
-        if ended.code:
-            raise explain_admin("dump", database, ended.code, ended.stdout + ended.stderr)
-        return folder / f"{database}.dump"
+            yield ProgramDump(database, output.read, wait)
 
     def load(self, database: str, dump: ByteStream) -> Sequence[str]:
         """Replace a database that no server uses by a dump; return its warnings."""
@@ -363,20 +356,6 @@ class Neo4jInstall:
     def configuration_files(self) -> list[Path]:
         """Return the files of the configuration folder, sorted."""
         return sorted(_files_below(self.conf_folder))
-
-
-class _Dump:
-    def __init__(self, database: str, output: OutputStream) -> None:
-        self._database = database
-        self._output = output
-
-    def read(self, length: int) -> bytes:
-        return self._output.read(length)
-
-    def finish(self) -> None:
-        ended = self._output.wait()
-        if ended.code:
-            raise explain_admin("dump", self._database, ended.code, ended.stderr)
 
 
 def _lock_holder(path: Path) -> int | None:

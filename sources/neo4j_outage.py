@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -24,7 +25,10 @@ _PORT_SECONDS = 0.2
 
 
 class Outage:
-    """The time in which the server is stopped; begun and ended at most once."""
+    """The time in which the server is stopped; begun and ended at most once.
+
+    ``warnings`` tell what else happened to it, once it has ended.
+    """
 
     def __init__(
         self,
@@ -45,6 +49,7 @@ class Outage:
         self._error: SnapError | None = None
         self.point_ns = 0
         self.downtime_ns = 0
+        self.warnings: list[str] = []
 
     def mend_last(self) -> str:
         """Finish what an earlier run left because it was killed: an exchange, a stopped server.
@@ -148,14 +153,37 @@ class Outage:
 
     def _start(self) -> None:
         try:
-            if not self._server.is_running():
+            if self._server.is_running():
+                self._end_with_one_that_runs()
+            else:
                 self._server.start(self._started_by)
-            self.wait_online()
+                self.wait_online()
             self._is_on = False
             self.downtime_ns = self._clock() - self._begun_ns
             note_started(self._folder, kind=self._kind, place=self._server.place)
         except SnapError as error:
             self._error = error
+
+    def _end_with_one_that_runs(self) -> None:
+        """Bring all databases of a server online that something else has started meanwhile.
+
+        One that a dump had at that moment stays offline until the server is started anew.
+        """
+        told = f"{self._server.place} was started by something else meanwhile"
+        can_ask = self._options.auth is not None or self._options.is_open
+        with suppress(SourceError):
+            self.wait_online()
+            if can_ask:
+                self.warnings.append(told)
+                return
+        # Whatever started it may be quicker than we are, which is as good.
+        with suppress(SourceError):
+            self._server.stop(self._options.stop_seconds)
+        if not self._server.is_running():
+            self._server.start(self._started_by)
+        self.wait_online()
+        why = "a database of it was offline" if can_ask else "without a password it cannot be asked"
+        self.warnings.append(f"{told}, and once more by snap, because {why}")
 
     def wait_online(self) -> None:
         """Wait until the server answers.

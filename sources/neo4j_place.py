@@ -35,7 +35,7 @@ def neo4j_service(
     server: StageableServer
     if kind == DOCKER:
         container = DockerNeo4j(place, url=access.docker_url or None)
-        container.require_volume()
+        container.require_lasting()
         conf = Neo4jConf(Path("/var/lib/neo4j"), _settings_of(container))
         server, url = container, _bolt_url(container, conf)
         default_name = place

@@ -6,7 +6,7 @@ answers are read. The texts are those of Neo4j 5 (seen on 5.26.29).
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -90,6 +90,34 @@ class DumpStream(ByteStream, Protocol):
             DatabaseInUse, UncleanShutdown, DatabaseMissing, SourceError: it failed.
         """
         ...
+
+
+class ProgramDump:
+    """A dump that a program writes.
+
+    ``read`` gives what it wrote; ``wait`` waits for its end, and returns its exit code and the last
+    that it said.
+    """
+
+    def __init__(
+        self,
+        database: str,
+        read: Callable[[int], bytes],
+        wait: Callable[[], tuple[int, str]],
+    ) -> None:
+        self._database = database
+        self._read = read
+        self._wait = wait
+
+    def read(self, length: int) -> bytes:
+        """Return at most ``length`` bytes; none at the end."""
+        return self._read(length)
+
+    def finish(self) -> None:
+        """Wait for the program's end; raise what kept it from dumping."""
+        code, said = self._wait()
+        if code:
+            raise explain_admin("dump", self._database, code, said)
 
 
 class Neo4jServer(Protocol):
@@ -227,6 +255,20 @@ def parse_version(said: str) -> tuple[int, ...]:
             "dump it with --command 'neo4j-admin dump ...'",
         )
     return version
+
+
+def require_clean_dumps(version: str, place: str) -> None:
+    """Refuse a server whose dumps cannot be had as a stream, before it is stopped for them.
+
+    Raises:
+        SourceError: it is older than 5.19.
+    """
+    if parse_version(version)[:2] < CLEAN_STDOUT_VERSION:
+        raise SourceError(
+            f"{place}: Neo4j {version} writes its progress into the dump that it streams; 5.19 and "
+            "later do not. Nothing was stopped",
+            "update it within Neo4j 5, or stop it, dump it with --to-path and back up that folder",
+        )
 
 
 def parse_infos(said: str) -> list[StoreInfo]:

@@ -35,8 +35,9 @@ def _verify_chroma(folder: Path, statistics: Mapping[str, Any]) -> list[str]:
     vectors = sum(len(index.ids) for index in proof.indexes.values())
     return [
         "integrity check ok",
-        f"{len(recorded)} collections with {sum(recorded.values())} records, as recorded at the "
-        f"backup; every one has its vector, {vectors} of them in the index",
+        f"{len(recorded)} {'collection' if len(recorded) == 1 else 'collections'} with "
+        f"{sum(recorded.values())} records, as recorded at the backup; every one has its "
+        f"vector, {vectors} of them in the index",
     ]
 
 

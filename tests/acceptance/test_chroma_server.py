@@ -1,10 +1,14 @@
 """ChromaDB servers by their URL; snap is run by the Python that has Chroma's client."""
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import struct
 import subprocess
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -93,12 +97,12 @@ import os, signal, subprocess, sys, threading
 from pathlib import Path
 from snap.errors import SourceError
 from snap.sources.chroma_server import ChromaServerSource
-url, folder = sys.argv[1:]
+url, folder, seconds = sys.argv[1:]
 try:
-    with ChromaServerSource(url, spool_dir=Path(folder), answer_seconds=3.0).open():
+    with ChromaServerSource(url, spool_dir=Path(folder), answer_seconds=float(seconds)).open():
         print("read")
 except SourceError as error:
-    print(error)
+    print(error, error.hint)
 print(os.listdir(folder))
 """
 
@@ -118,7 +122,7 @@ def test_a_server_that_stops_answering_is_given_up_and_nothing_is_left(
             os.kill(pid, signal.SIGSTOP)
         try:
             done = subprocess.run(
-                [chroma.python, "-c", STALLED, url, str(tmp_path / "spool")],
+                [chroma.python, "-c", STALLED, url, str(tmp_path / "spool"), "3"],
                 env=os.environ | {"PYTHONPATH": "src"},
                 capture_output=True,
                 text=True,
@@ -129,4 +133,94 @@ def test_a_server_that_stops_answering_is_given_up_and_nothing_is_left(
             for pid in pids:
                 os.kill(pid, signal.SIGCONT)
     assert "stopped answering: nothing for 3 seconds" in done.stdout
+    assert done.stdout.endswith("[]\n")
+
+
+@contextlib.contextmanager
+def forwarding(port: int, limit_bytes: int, then: Callable[[], None]) -> Iterator[str]:
+    """Pass connections on to a port; once so much has come back from it, call ``then``."""
+    passed = 0
+
+    def pump(source: socket.socket, target: socket.socket, *, counts: bool) -> None:
+        nonlocal passed
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 14):
+                if counts and passed <= limit_bytes < passed + len(data):
+                    then()
+                passed += len(data) if counts else 0
+                target.sendall(data)
+        for side in (source, target):
+            with contextlib.suppress(OSError):
+                side.shutdown(socket.SHUT_RDWR)
+
+    def serve(near: socket.socket) -> None:
+        with (
+            near,
+            contextlib.suppress(OSError),
+            socket.create_connection(("127.0.0.1", port)) as far,
+        ):
+            back = threading.Thread(target=pump, args=(far, near), kwargs={"counts": True})
+            back.start()
+            pump(near, far, counts=False)
+            back.join()
+
+    def accept(listening: socket.socket) -> None:
+        serving = []
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = listening.accept()
+                serving.append(threading.Thread(target=serve, args=(near,)))
+                serving[-1].start()
+        for thread in serving:
+            thread.join()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        accepting = threading.Thread(target=accept, args=(listening,))
+        accepting.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        listening.shutdown(socket.SHUT_RDWR)
+        accepting.join()
+    assert passed > limit_bytes
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        # It takes as long as a server may think.
+        pytest.param(signal.SIGSTOP, "stopped answering", marks=pytest.mark.slow),
+        (signal.SIGKILL, "see whether the server"),
+    ],
+)
+def test_a_server_that_ends_or_stands_still_midway_is_given_up(
+    chroma: Chroma, tmp_path: Path, number: signal.Signals, told: str
+) -> None:
+    folder = tmp_path / "chroma"
+    chroma.run("fill", str(folder), "3000", "32", "1")
+    port = free_port()
+    with chroma.serve(folder, port):
+        found = subprocess.run(
+            ["pgrep", "-f", "--", f"--port {port}"], capture_output=True, text=True, check=True
+        )
+        pids = [int(pid) for pid in found.stdout.split()]
+
+        def end() -> None:
+            for pid in pids:
+                os.kill(pid, number)
+
+        # In the middle of the second of three pages.
+        with forwarding(port, 1_000_000, end) as url:
+            try:
+                done = subprocess.run(
+                    [chroma.python, "-c", STALLED, url, str(tmp_path / "spool"), "15"],
+                    env=os.environ | {"PYTHONPATH": "src"},
+                    capture_output=True,
+                    text=True,
+                    timeout=120,
+                    check=True,
+                )
+            finally:
+                for pid in pids:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGCONT)
+    assert told in done.stdout
     assert done.stdout.endswith("[]\n")

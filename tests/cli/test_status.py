@@ -67,6 +67,25 @@ def test_a_server_that_was_left_stopped_is_told_and_breaks_the_status(
     assert (server["kind"], server["place"], server["minutes"]) == ("neo4j", "/opt/neo4j", 0)
 
 
+def test_a_server_left_stopped_is_told_also_where_the_repository_cannot_be_opened(
+    initialized: Snap, clean: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_stopped(clean)
+    nowhere = str(clean / "unmounted")
+    for variable, wrong in (("SNAP_PASSWORD", "wrong"), ("SNAP_REPOSITORY", nowhere)):
+        monkeypatch.setenv(variable, wrong)
+        result = initialized("status")
+        assert result.err.startswith("snap: error: ")
+        assert "STOPPED: neo4j:/opt/neo4j" in result.out
+        told = initialized("status", "--json")
+        # The repository's error, as if no server was stopped.
+        assert result.code == told.code == initialized("snapshots").code != 0
+        assert told.json["ok"] is False
+        assert told.json["sources"] is None
+        assert [s["place"] for s in told.json["stopped_servers"]] == ["/opt/neo4j"]
+        assert len(told.json["problems"]) == 1
+
+
 def test_a_snapshot_that_cannot_be_read_breaks_the_status(
     initialized: Snap, folder: Path, clean: Path
 ) -> None:

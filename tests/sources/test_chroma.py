@@ -88,6 +88,7 @@ def test_a_torn_directory_says_what_is_damaged(
     _, _, report = read_all(ChromaSource(chroma_folder, spool_dir=tmp_path / "spool"))
     [problem] = report.damaged
     assert "records have no vector" in problem
+    assert "when it is killed while it writes" in report.warnings[-1]
 
 
 def test_a_folder_without_a_database_gets_a_hint(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -171,6 +172,67 @@ def test_a_directory_that_may_only_be_read_is_copied_and_looked_at_again(
     found = json.loads(done.stdout)
     assert (found["error"], found["is_locked"], found["problems"]) == ("", False, [])
     assert require_proven(target).counts == require_proven(made_chroma).counts
+
+
+DIE = """
+import os, sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("pragma cache_size=1")
+db.execute("begin")
+for n in range(2000):
+    db.execute("update embeddings set embedding_id = embedding_id || 'lost'")
+    if os.path.getsize(sys.argv[1] + "-journal") > 8192:
+        os.kill(os.getpid(), 9)
+"""
+
+
+def test_what_a_program_had_half_written_when_it_died_is_rolled_back(
+    made_chroma: Path, open_path: Path
+) -> None:
+    folder = open_path / "chroma"
+    shutil.copytree(made_chroma, folder)
+    subprocess.run([sys.executable, "-c", DIE, str(folder / DATABASE)], check=False)
+    assert (folder / f"{DATABASE}-journal").stat().st_size > 0
+    if os.getuid() == 0:
+        # Who may not write there cannot, and is told what to do.
+        target = open_path / "other"
+        target.mkdir()
+        for path in [open_path, folder, target, *folder.rglob("*")]:
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        target.chmod(0o777)
+        done = subprocess.run(
+            [sys.executable, "-c", AS_SOMEBODY_ELSE],
+            input=json.dumps(asdict(request(folder, target))),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "its program died while it wrote" in json.loads(done.stdout)["hint"]
+    outcome = taken(folder, open_path / "copy")
+    assert outcome.problems == []
+    assert require_proven(open_path / "copy").counts == require_proven(made_chroma).counts
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+@pytest.mark.parametrize("what", [".", DATABASE, f"*/{DATA}"])
+def test_what_may_not_be_read_is_named(made_chroma: Path, open_path: Path, what: str) -> None:
+    folder, target = open_path / "chroma", open_path / "copy"
+    shutil.copytree(made_chroma, folder)
+    target.mkdir()
+    for path in [open_path, folder, target, *folder.rglob("*")]:
+        path.chmod(0o777 if path.is_dir() else 0o666)
+    closed = folder if what == "." else next(folder.glob(what))
+    closed.chmod(0)
+    done = subprocess.run(
+        [sys.executable, "-c", AS_SOMEBODY_ELSE],
+        input=json.dumps(asdict(request(folder, target))),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads(done.stdout)
+    assert str(closed) in found["error"]
+    assert "permissions" in found["hint"]
 
 
 def test_a_wal_database_is_copied_with_its_log(chroma_folder: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from snap.errors import IntegrityError, TargetError
+from snap.sources import chroma_in_place
 from snap.sources.chroma_in_place import ChromaPlace
 from snap.sources.chroma_index import DATA
 from snap.sources.chroma_proof import prove_store, require_proven
@@ -57,6 +58,20 @@ def test_what_is_not_as_recorded_is_never_put_in_place(
             place_of(chroma_folder, later_chroma),
             save=lambda: None,
             fill=lambda folder: put(chroma_folder, folder),
+        )
+    assert counts(chroma_folder) == [1500, 1500]
+
+
+def test_an_older_chroma_beside_snap_is_not_taken_for_damage(
+    chroma_folder: Path, later_chroma: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chroma_in_place, "is_installed", lambda: True)
+    monkeypatch.setattr(chroma_in_place, "installed_version", lambda: "0.6.3")
+    with pytest.raises(TargetError, match=r"of ChromaDB 1\.x, and 0\.6\.3 is installed"):
+        replace_in_place(
+            place_of(chroma_folder, later_chroma),
+            save=lambda: None,
+            fill=lambda folder: put(later_chroma, folder),
         )
     assert counts(chroma_folder) == [1500, 1500]
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from snap.errors import TargetError
 from snap.sources.chroma_index import DATA
-from snap.sources.chroma_open import is_installed
+from snap.sources.chroma_open import is_installed, require_not_older
 from snap.sources.chroma_proof import prove_store
 from tests.servers.chroma import ROOT, Chroma
 
@@ -82,6 +83,23 @@ def test_an_index_of_another_moment_is_refused_whatever_chroma_does_with_it(
     shutil.copytree(made_chroma / index.name, index)
     said = opened(chroma, mixed, tmp_path / "scratch", recorded_of(later_chroma))
     assert said.startswith("refused:")
+
+
+@pytest.mark.parametrize(
+    ("made_by", "installed"), [("1.x", "0.6.3"), ("0.6", "0.4.24"), ("0.5", "0.4.24")]
+)
+def test_an_older_chroma_is_refused_and_said_to_be_one(made_by: str, installed: str) -> None:
+    with pytest.raises(TargetError, match=f"of ChromaDB {made_by}, and {installed} is installed"):
+        require_not_older(made_by, installed)
+
+
+@pytest.mark.parametrize(
+    ("made_by", "installed"),
+    # The mark of 0.6 is also that of 0.5.23; nothing is known of what is unknown.
+    [("1.x", "1.0.0"), ("1.x", "1.5.9"), ("0.6", "0.5.23"), ("0.4", "1.5.9"), ("unknown", "0.4")],
+)
+def test_the_same_and_newer_ones_are_let_try(made_by: str, installed: str) -> None:
+    require_not_older(made_by, installed)
 
 
 def test_chroma_is_found_only_where_it_is_installed() -> None:

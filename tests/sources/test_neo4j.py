@@ -1,10 +1,12 @@
 """A real Neo4j is stopped, dumped, started again, whatever happens; and asked before."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from snap.repo.source import Unchanged, View, ViewReport
 from snap.sources.neo4j import Neo4jService
 from snap.sources.neo4j_downtime import stopped_servers
 from snap.sources.neo4j_install import Neo4jInstall
-from snap.sources.neo4j_server import Neo4jOptions
+from snap.sources.neo4j_server import DumpStream, Neo4jOptions
 from tests.servers.neo4j import RealNeo4j
 
 
@@ -153,12 +155,61 @@ def test_what_is_wrong_is_found_out_before_anything_is_stopped(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_server_whose_dumps_cannot_be_streamed_is_not_stopped_for_one(
+    populated: RealNeo4j, tmp_path: Path
+) -> None:
+    program = tmp_path / "neo4j-admin"
+    program.write_text("#!/bin/sh\necho 5.18.1\n")
+    program.chmod(0o755)
+    pid = populated.pid()
+    service = Neo4jService(
+        Neo4jInstall(populated.home, programs=tmp_path),
+        options(populated),
+        state_folder=tmp_path / "state",
+    )
+    with service.hold(), pytest.raises(SourceError, match=r"5\.18\.1 writes its progress"):
+        all_of(service)
+    assert populated.pid() == pid
+
+
+def test_a_server_that_something_else_starts_again_during_the_backup_is_said_to_be_one(
+    populated: RealNeo4j, tmp_path: Path
+) -> None:
+    class Watched(Neo4jInstall):
+        @contextmanager
+        def dump(self, database: str) -> Iterator[DumpStream]:
+            # As an orchestrator does.
+            populated.start()
+            with super().dump(database) as stream:
+                yield stream
+
+    service = Neo4jService(
+        Watched(populated.home), options(populated, system=False), state_folder=tmp_path
+    )
+    with (
+        service.hold(),
+        pytest.raises(SourceError, match="was started by something else") as caught,
+        service.sources[0].open() as view,
+    ):
+        read(view)
+    assert "pause what looks after it" in caught.value.hint
+    assert populated.run("MATCH (n) RETURN count(n) AS n") == [{"n": 400}]
+    assert stopped_servers(tmp_path) == []
+
+
 def test_a_server_that_is_stopped_is_dumped_and_stays_stopped(
     populated: RealNeo4j, tmp_path: Path
 ) -> None:
     populated.stop()
-    found = all_of(service_of(populated, tmp_path))
+    for name in ("databases", "transactions"):
+        shutil.copytree(populated.data / name / "neo4j", populated.data / name / "archive")
+    try:
+        found = all_of(service_of(populated, tmp_path))
+    finally:
+        for name in ("databases", "transactions"):
+            shutil.rmtree(populated.data / name / "archive")
     report = found["graph"][1]
+    assert report.warnings == ["not in this snapshot: archive; back up each with --database NAME"]
     assert report.downtime_ns == 0
     assert "nodes" not in report.statistics
     assert not populated.is_running()
@@ -180,7 +231,7 @@ import sys, os
 from pathlib import Path
 from snap.sources.neo4j import Neo4jService
 from snap.sources.neo4j_install import Neo4jInstall
-from snap.sources.neo4j_server import Neo4jOptions
+from snap.sources.neo4j_server import DumpStream, Neo4jOptions
 home, state, url, password = sys.argv[1:]
 options = Neo4jOptions("neo4j", "graph", "neo4j", url, ("neo4j", password))
 service = Neo4jService(Neo4jInstall(Path(home)), options, state_folder=Path(state))

@@ -2,13 +2,17 @@
 
 import gc
 import io
+import tarfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from snap.errors import SourceError
+from snap.sources.neo4j_access import Neo4jAccess
 from snap.sources.neo4j_docker import DockerNeo4j
-from snap.sources.neo4j_server import DatabaseInUse, DatabaseMissing
+from snap.sources.neo4j_place import neo4j_service
+from snap.sources.neo4j_server import DatabaseInUse, DatabaseMissing, UncleanShutdown
 from tests.servers.docker import RealContainer, RealDocker
 
 
@@ -96,7 +100,7 @@ def test_settings_and_plugins_are_read_from_the_container(
     assert f"listen_address=127.0.0.1:{container.port}".encode() in files["neo4j.conf"]
     assert server.plugins() == []
     assert server.environment()["NEO4J_EDITION"] == "community"
-    server.require_volume()
+    server.require_lasting()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -128,3 +132,46 @@ def test_a_container_that_is_no_neo4j_is_a_clear_error(real_docker: RealDocker) 
     finally:
         server.close()
         other.remove(force=True, v=True)
+
+
+def test_a_container_that_would_be_gone_with_its_data_is_refused(real_docker: RealDocker) -> None:
+    bare = io.BytesIO()
+    tarfile.open(fileobj=bare, mode="w").close()
+    real_docker.client.api.import_image_from_data(
+        bare.getvalue(), repository="snap-tests/bare", tag="test"
+    )
+    create = real_docker.client.containers.create
+    passing = create(real_docker.neo4j_image(), network_mode="none", auto_remove=True)
+    within = create("snap-tests/bare:test", ["neo4j"], network_mode="none")
+    try:
+        for other, message in ((passing, "was started with --rm"), (within, "is in no volume")):
+            with pytest.raises(SourceError, match=message) as caught:
+                neo4j_service(
+                    "neo4j-docker",
+                    str(other.name),
+                    name=None,
+                    access=Neo4jAccess(docker_url=real_docker.url),
+                    state_folder=Path("/nowhere"),
+                    previous=lambda _name: None,
+                )
+            assert caught.value.hint
+            other.reload()
+            assert other.status == "created"
+    finally:
+        passing.remove(force=True, v=True)
+        within.remove(force=True, v=True)
+
+
+def test_a_container_that_is_killed_as_it_stops_has_to_be_recovered_first(
+    container: RealContainer, server: DockerNeo4j
+) -> None:
+    container.start()
+    container.run("CREATE (:Late)")
+    with pytest.raises(SourceError, match="did not stop within 0 seconds and was killed"):
+        server.stop(0)
+    assert server.info("neo4j").recovery_required
+    with pytest.raises(UncleanShutdown):
+        dumped(server)
+    server.start()
+    container.wait_online()
+    assert container.run("MATCH (n:Late) RETURN count(n) AS n") == [{"n": 1}]

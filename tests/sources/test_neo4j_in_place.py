@@ -9,12 +9,14 @@ import pytest
 
 from snap.errors import IntegrityError, SnapError, SourceError, TargetError
 from snap.repo.source import Source
+from snap.sources.neo4j_archive import OutputFile, make_dump
 from snap.sources.neo4j_downtime import stopped_servers
 from snap.sources.neo4j_exchange import left_exchanges
 from snap.sources.neo4j_in_place import DatabaseState, Neo4jPlace
 from snap.sources.neo4j_install import Neo4jInstall
 from snap.sources.neo4j_server import Neo4jOptions
-from tests.servers.neo4j import RealNeo4j
+from tests.servers.neo4j import RealNeo4j, neo4j_in
+from tests.tmpfs import small_disk
 
 COUNTED: dict[str, Any] = {
     "nodes": 20,
@@ -107,6 +109,22 @@ def test_what_cannot_go_well_never_stops_the_server(
     require_old(running_neo4j, tmp_path)
 
 
+def test_a_disk_that_is_full_before_all_is_loaded_changes_nothing(tmp_path: Path) -> None:
+    large = OutputFile(
+        (b"neostore.large",), False, 0o600, 0, 200 << 20, lambda: iter([bytes(1 << 20)] * 200)
+    )
+    with neo4j_in(tmp_path) as server:
+        with small_disk(server.home / "full", 100 << 20) as disk:
+            server.configure(f"server.directories.data={disk}")
+            place = place_of(server, tmp_path / "state", b"", open_dump=lambda: make_dump([large]))
+            with pytest.raises(SourceError, match="No space left") as caught:
+                place.restore(read_all)
+            assert "free some space" in caught.value.hint
+            # Empty folders, where there was nothing.
+            assert sorted(path.name for path in disk.rglob("*")) == ["databases", "transactions"]
+        assert not (tmp_path / "state").exists()
+
+
 def test_a_store_that_its_own_check_refuses_never_stops_the_server(
     running_neo4j: RealNeo4j, tmp_path: Path, dump: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,6 +167,18 @@ def test_what_cannot_be_kept_is_not_replaced(
     require_old(running_neo4j, tmp_path)
     with pytest.raises(SourceError, match="neither as dumps nor as files"):
         place_of(running_neo4j, tmp_path, dump).restore(lambda sources: [s.name for s in sources])
+    require_old(running_neo4j, tmp_path)
+
+
+def test_a_server_that_something_else_starts_meanwhile_keeps_what_it_has(
+    running_neo4j: RealNeo4j, tmp_path: Path, dump: bytes
+) -> None:
+    def disturbed(_sources: Sequence[Source]) -> list[str]:
+        running_neo4j.start()
+        return []
+
+    with pytest.raises(SourceError, match="was started by something else"):
+        place_of(running_neo4j, tmp_path, dump).restore(disturbed)
     require_old(running_neo4j, tmp_path)
 
 

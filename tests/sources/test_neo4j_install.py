@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from snap.errors import SourceError
+from snap.repo.source import Consistency, ViewReport
 from snap.sources.neo4j_bolt import Neo4jBolt
 from snap.sources.neo4j_install import Neo4jInstall, commands_at, unit_in
 from snap.sources.neo4j_server import (
@@ -18,6 +19,7 @@ from snap.sources.neo4j_server import (
     Neo4jServer,
     UncleanShutdown,
 )
+from snap.sources.neo4j_view import DumpView
 from tests.servers.neo4j import VERSION, RealNeo4j, neo4j_in
 from tests.servers.services import link_tree
 
@@ -105,14 +107,37 @@ def test_a_database_that_is_not_there_is_named(stopped: RealNeo4j) -> None:
         install.info("*")
 
 
-def test_a_dump_is_written_to_a_folder(stopped: RealNeo4j, tmp_path: Path) -> None:
-    install = Neo4jInstall(stopped.home)
-    for _ in range(2):
-        path = install.dump_to_folder("neo4j", tmp_path)
-        assert path == tmp_path / "neo4j.dump"
-        assert path.read_bytes()[:4] == b"DZV1"
-    with pytest.raises(SourceError, match="is not an existing directory"):
-        install.dump_to_folder("neo4j", tmp_path / "none")
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ('"$real" "$@" | head -c 9000', "cut short"),
+        ('echo "Files: 1/39, data: 0.0%"; exec "$real" "$@"', "text is mixed"),
+        ('"$real" "$@" | (head -c 9000; echo "Files: 9/39"; cat)', "damaged"),
+    ],
+)
+def test_a_real_dump_that_is_not_whole_is_refused_although_its_program_ends_with_0(
+    stopped: RealNeo4j, tmp_path: Path, script: str, message: str
+) -> None:
+    program = tmp_path / "neo4j-admin"
+    program.write_text(f"#!/bin/sh\nreal={stopped.home}/bin/neo4j-admin\n{script}\nexit 0\n")
+    program.chmod(0o755)
+    install = Neo4jInstall(stopped.home, programs=tmp_path)
+    with install.dump("neo4j") as dump:
+        ended: list[str] = []
+        view = DumpView(
+            "neo4j",
+            dump,
+            at_end=lambda: ended.append("whole"),
+            report=lambda *_: ViewReport(Consistency.QUIESCED, 1),
+        )
+        with pytest.raises(SourceError, match=message):
+            for entry in view.entries():
+                if entry.open is not None:
+                    with entry.open() as reader:
+                        while reader.read(1 << 16):
+                            pass
+        dump.finish()
+    assert ended == []
 
 
 def test_a_dump_left_early_lets_go_of_the_database(stopped: RealNeo4j) -> None:

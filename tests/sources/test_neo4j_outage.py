@@ -1,5 +1,6 @@
 """An outage of a real server ends, and what is left of one that did not is mended."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -9,12 +10,14 @@ import pytest
 
 from snap.errors import SourceError
 from snap.repo.clock import system_clock
+from snap.sources.neo4j_bolt import Neo4jBolt
 from snap.sources.neo4j_downtime import note_stop
 from snap.sources.neo4j_exchange import Step, begin_exchange
 from snap.sources.neo4j_install import Neo4jInstall
 from snap.sources.neo4j_outage import Outage
 from snap.sources.neo4j_server import Neo4jOptions
 from tests.servers.neo4j import RealNeo4j
+from tests.servers.services import run_checked
 
 
 def outage_of(server: RealNeo4j, folder: Path) -> Outage:
@@ -32,6 +35,28 @@ def test_a_server_is_noted_stopped_started_and_asked(
     outage.end()
     assert running_neo4j.run("RETURN 1 AS n") == [{"n": 1}]
     assert outage.downtime_ns > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_that_something_else_started_while_it_was_dumped_comes_online(
+    running_neo4j: RealNeo4j, tmp_path: Path
+) -> None:
+    running_neo4j.run("MATCH (n) DETACH DELETE n")
+    running_neo4j.run("CREATE (:Kept)")
+    outage = outage_of(running_neo4j, tmp_path)
+    outage.begin()
+    # As `neo4j-admin database dump` has it.
+    with (running_neo4j.data / "databases/neo4j/database_lock").open("r+b") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        run_checked([str(running_neo4j.home / "bin/neo4j"), "start"], 120)
+        with Neo4jBolt(running_neo4j.url, running_neo4j.auth) as bolt:
+            bolt.wait_online("system")
+            with pytest.raises(SourceError, match="offline"):
+                bolt.wait_online("neo4j")
+    outage.end()
+    assert running_neo4j.run("MATCH (n) RETURN labels(n) AS l") == [{"l": ["Kept"]}]
+    [warning] = outage.warnings
+    assert "started by something else" in warning
     assert list(tmp_path.iterdir()) == []
 
 
