@@ -50,7 +50,7 @@ def command(
         if read_data:
             raise UsageError("--read-data and --read-data-subset exclude each other")
         fraction = parse_share(read_data_subset)
-    others = other_copies(fallback_copies(settings, copies))
+    others = other_copies(fallback_copies(settings, copies), settings)
     with (
         open_session(settings) as repository,
         open_reporter(settings, "") as reporter,

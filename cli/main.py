@@ -31,7 +31,7 @@ COMMANDS = {
     "check": "Check that all that is stored is whole.",
     "replicate": "Bring the copies of the repository up to date.",
     "repair": "Restore damaged and lost objects of the repository from a copy.",
-    "status": "Say what was backed up when, where its copies are, and what needs a hand.",
+    "status": "Say when each source was last backed up whole, and where its snapshots are.",
     "forget": "Drop snapshots, by a policy or by their ids.",
     "hold": "Keep snapshots whatever retention says.",
     "stats": "Show how large the repository is.",

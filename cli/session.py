@@ -69,7 +69,7 @@ def open_session(settings: Settings, copies: Sequence[CopyPlace] = ()) -> Iterat
     with repository:
         _print_warnings(repository, settings)
         try:
-            with Fallback(repository, other_copies(others)):
+            with Fallback(repository, other_copies(others, settings)):
                 yield repository
         finally:
             _print_warnings(repository, settings)
@@ -104,9 +104,12 @@ def _open_first(settings: Settings, others: list[CopyPlace], error: SnapError) -
     raise error
 
 
-def other_copies(places: Sequence[CopyPlace]) -> list[OtherCopy]:
+def other_copies(places: Sequence[CopyPlace], settings: Settings) -> list[OtherCopy]:
     """Return copies as those that are opened when they are needed."""
-    return [OtherCopy(place.name, partial(open_backend, place.location)) for place in places]
+    return [
+        OtherCopy(place.name, partial(open_backend, place.location, settings.limits))
+        for place in places
+    ]
 
 
 def _require_repository(backend: Backend) -> None:
