@@ -19,6 +19,7 @@ def test_a_path_and_a_file_url_name_the_same_folder(tmp_path: Path) -> None:
     [
         "",
         "sftp://",
+        "sftp:host:/x",
         "sftp://host",
         "sftp:///x",
         "sftp://-oProxyCommand=x/y",
