@@ -32,6 +32,7 @@ COMMANDS = {
     "replicate": "Bring the copies of the repository up to date.",
     "repair": "Restore damaged and lost objects of the repository from a copy.",
     "status": "Say what was backed up when, where its copies are, and what needs a hand.",
+    "run": "Do the night's work: backup, sample check, replicate, status.",
     "stats": "Show how large the repository is.",
     "config": "Show an example of a configuration, check one, show what is in effect.",
     "key": "Add, list, change and remove keys.",
