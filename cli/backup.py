@@ -29,26 +29,26 @@ from .times import parse_time
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
+class Request:
     """The command's arguments, as click names them."""
 
-    sources: tuple[str, ...]
-    shell_command: str | None
-    stdin: bool
-    name: str | None
-    service: str | None
-    host: str | None
-    tags: tuple[str, ...]
-    time: str | None
-    full: bool
-    accept_changes: bool
-    excludes: tuple[str, ...]
-    dry_run: bool
-    no_extra_verify: bool
-    compression: str | None
-    database: str | None
-    skip_unchanged: bool
-    lock_seconds: float
+    sources: tuple[str, ...] = ()
+    shell_command: str | None = None
+    stdin: bool = False
+    name: str | None = None
+    service: str | None = None
+    host: str | None = None
+    tags: tuple[str, ...] = ()
+    time: str | None = None
+    full: bool = False
+    accept_changes: bool = False
+    excludes: tuple[str, ...] = ()
+    dry_run: bool = False
+    no_extra_verify: bool = False
+    compression: str | None = None
+    database: str | None = None
+    skip_unchanged: bool = False
+    lock_seconds: float = LOCK_SECONDS
 
     def wanted(self) -> Wanted:
         """Return what is to be backed up."""
@@ -109,21 +109,45 @@ def command(settings: Settings, /, **arguments: Any) -> int:
     chroma:http://HOST:8000, neo4j:HOME, neo4j-docker:CONTAINER, files:folder), or a path, which
     means files. Without SOURCE all that is configured is stored.
     """
-    request = _Request(**arguments)
-    last: dict[str, Component] = {}
-    places = sources_of(request.wanted(), settings, last)
-    sources = sorted((s for p in places for s in p.sources), key=_turn)
-    require_unique_names(sources)
-    options = _options(request, settings)
+    request = Request(**arguments)
+    planned = PlannedBackup(request, settings)
     with open_session(settings) as repository:
-        last.update(_last_components(repository, options.service))
-        expected = {component.name: component.bytes for component in last.values()}
+        snapshot = planned.run(repository)
+    return code_of(snapshot)
+
+
+class PlannedBackup:
+    """A backup of sources that were found; nothing of them was opened yet.
+
+    Raises:
+        UsageError: the sources, or how they are to be stored, make no sense.
+    """
+
+    def __init__(self, request: Request, settings: Settings) -> None:
+        self._settings = settings
+        self._last: dict[str, Component] = {}
+        self._places = sources_of(request.wanted(), settings, self._last)
+        self._sources = sorted((s for p in self._places for s in p.sources), key=_turn)
+        require_unique_names(self._sources)
+        self._options = _options(request, settings)
+
+    def run(self, repository: Repository, *, print_summary: bool = True) -> Snapshot:
+        """Store the snapshot and print what it is."""
+        options, settings = self._options, self._settings
+        self._last.update(_last_components(repository, options.service))
+        expected = {component.name: component.bytes for component in self._last.values()}
         with ExitStack() as held:
-            for place in places:
+            for place in self._places:
                 held.enter_context(place.hold())
             with open_reporter(settings, "backing up", expected) as reporter:
-                snapshot = run_backup(repository, sources, options, reporter)
-            _print_result(snapshot, settings, dry_run=options.dry_run)
+                snapshot = run_backup(repository, self._sources, options, reporter)
+            if print_summary or not settings.json:
+                _print_result(snapshot, settings, dry_run=options.dry_run)
+        return snapshot
+
+
+def code_of(snapshot: Snapshot) -> int:
+    """Return the exit code of a backup that stored this."""
     if snapshot.status == QUARANTINED:
         return DAMAGED
     return OK if snapshot.status == SUCCESS else INCOMPLETE
@@ -134,7 +158,7 @@ def _turn(source: Source) -> int:
     return 0 if source.kind in (NATIVE, DOCKER) else 1
 
 
-def _options(request: _Request, settings: Settings) -> BackupOptions:
+def _options(request: Request, settings: Settings) -> BackupOptions:
     configured = settings.configuration.values if settings.configuration is not None else {}
     hostname = request.host or configured.get("host") or socket.gethostname()
     tags = (*configured.get("tags", ()), *request.tags)
@@ -169,12 +193,13 @@ def _last_components(repository: Repository, service: str) -> dict[str, Componen
 
 def _print_result(snapshot: Snapshot, settings: Settings, *, dry_run: bool) -> None:
     if settings.json:
-        print_json(_summary(snapshot, dry_run=dry_run))
+        print_json(summary_of(snapshot, dry_run=dry_run))
     elif not settings.quiet:
         _print_for_people(snapshot, settings, dry_run=dry_run)
 
 
-def _summary(snapshot: Snapshot, *, dry_run: bool) -> dict[str, Any]:
+def summary_of(snapshot: Snapshot, *, dry_run: bool) -> dict[str, Any]:
+    """Return the summary for programs."""
     statistics = snapshot.statistics
     return {
         "message_type": "summary",

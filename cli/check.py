@@ -1,12 +1,15 @@
 """``snap check``: whether all that is stored is whole."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import click
 
 from snap.errors import UsageError
 from snap.repo.check import CheckReport, run_check
-from snap.repo.fallback import Fallback
+from snap.repo.fallback import Fallback, OtherCopy
+from snap.repo.repository import Repository
 
 from .copies import copy_option, fallback_copies
 from .errors import DAMAGED, OK
@@ -51,43 +54,60 @@ def command(
             raise UsageError("--read-data and --read-data-subset exclude each other")
         fraction = parse_share(read_data_subset)
     others = other_copies(fallback_copies(settings, copies), settings)
-    with (
-        open_session(settings) as repository,
-        open_reporter(settings, "") as reporter,
-    ):
-        report = run_check(repository, read_fraction=fraction, reporter=reporter)
-        # Not earlier: what copies have must not hide what is damaged here.
-        elsewhere = Fallback(repository, others)
-        whole_in = {e.object: elsewhere.whole_in(e.object) for e in report.errors}
-        elsewhere.close()
+    with open_session(settings) as repository:
+        checked = check_repository(repository, fraction, others, settings)
     if settings.json:
-        _print_summary(report, whole_in)
+        print_json(summary_of(checked))
     else:
-        _print_for_people(report, whole_in, settings)
-    return OK if report.ok else DAMAGED
+        print_checked(checked, settings)
+    return OK if checked.report.ok else DAMAGED
 
 
-def _print_summary(report: CheckReport, whole_in: Mapping[str, list[str]]) -> None:
-    print_json(
-        {
-            "message_type": "summary",
-            "ok": report.ok,
-            "errors": [
-                {"object": e.object, "problem": e.problem, "whole_in": whole_in[e.object]}
-                for e in report.errors
-            ],
-            "hints": list(report.hints),
-            "snapshots": report.snapshots,
-            "packs": report.packs,
-            "blobs": report.blobs,
-            "bytes_read": report.bytes_read,
-        }
-    )
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a check found, and by object which copies have whole what is damaged."""
+
+    report: CheckReport
+    whole_in: Mapping[str, list[str]]
 
 
-def _print_for_people(
-    report: CheckReport, whole_in: Mapping[str, list[str]], settings: Settings
-) -> None:
+def check_repository(
+    repository: Repository, fraction: float, others: Sequence[OtherCopy], settings: Settings
+) -> Checked:
+    """Check a repository, then ask copies for what is damaged.
+
+    Not earlier: what copies have must not hide what is damaged here.
+    """
+    with open_reporter(settings, "") as reporter:
+        report = run_check(repository, read_fraction=fraction, reporter=reporter)
+    elsewhere = Fallback(repository, others)
+    try:
+        return Checked(report, {e.object: elsewhere.whole_in(e.object) for e in report.errors})
+    finally:
+        elsewhere.close()
+
+
+def summary_of(checked: Checked) -> dict[str, Any]:
+    """Return the summary for programs."""
+    report, whole_in = checked.report, checked.whole_in
+    return {
+        "message_type": "summary",
+        "ok": report.ok,
+        "errors": [
+            {"object": e.object, "problem": e.problem, "whole_in": whole_in[e.object]}
+            for e in report.errors
+        ],
+        "hints": list(report.hints),
+        "snapshots": report.snapshots,
+        "packs": report.packs,
+        "blobs": report.blobs,
+        "bytes_read": report.bytes_read,
+    }
+
+
+def print_checked(checked: Checked, settings: Settings) -> None:
+    """Print what a check found, for people."""
+    report, whole_in = checked.report, checked.whole_in
     if report.errors:
         columns, rows = ["object", "~problem"], [[e.object, e.problem] for e in report.errors]
         if any(whole_in.values()):

@@ -1,13 +1,15 @@
 """``snap status``: whether what should be backed up is, and what needs somebody's hand."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from snap.errors import SnapError
-from snap.repo.catalog import BEFORE_RESTORE_TAG, is_regular, readable_snapshots
+from snap.repo.catalog import BEFORE_RESTORE_TAG, Problem, is_regular, readable_snapshots
 from snap.repo.clock import SECOND_NS, system_clock
+from snap.repo.repository import Repository
 from snap.repo.snapshot import QUARANTINED, SUCCESS, Component, Snapshot
 from snap.sources.neo4j_downtime import StoppedServer, stopped_servers
 from snap.sources.neo4j_exchange import Exchange, left_exchanges
@@ -19,7 +21,7 @@ from .options import SnapCommand
 from .output import counted, print_json, print_line, print_table, print_warning
 from .session import open_session, words_of
 from .settings import Settings
-from .standing import copies_record, examine_copies, print_copies
+from .standing import Copies, copies_record, examine_copies, print_copies
 from .times import iso_time, local_time, shown_age
 
 
@@ -29,7 +31,7 @@ from .times import iso_time, local_time, shown_age
 )
 @click.pass_obj
 def command(settings: Settings, /, *, mend: bool) -> int:
-    """Say when each source was last backed up whole, and where its snapshots are.
+    """Say what was backed up when, where its copies are, and what needs a hand.
 
     With copies configured: what each of them has, how far it is behind, and whether every snapshot
     is in enough copies, on enough media, off-site. Exits with 4 when something is broken: that
@@ -38,59 +40,97 @@ def command(settings: Settings, /, *, mend: bool) -> int:
     """
     if mend:
         _mend(settings)
+    try:
+        with open_session(settings) as repository:
+            report = look(repository, settings)
+    except (SnapError, OSError) as error:
+        _tell_without_repository(settings, error)
+        raise
+    if settings.json:
+        print_json(record_of(report))
+    else:
+        print_report(report, settings)
+    return OK if report.ok else DAMAGED
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReport:
+    """What needs somebody's hand, and what does not.
+
+    Attributes:
+        last: The last whole component of each source, with its snapshot.
+        quarantined: Snapshots that are newer than these.
+        copies: None where none is configured.
+    """
+
+    now_ns: int
+    last: list[tuple[Snapshot, Component]]
+    quarantined: list[Snapshot]
+    problems: list[Problem]
+    stopped: Sequence[StoppedServer]
+    cut_short: Sequence[Exchange]
+    copies: Copies | None
+
+    @property
+    def ok(self) -> bool:
+        """Return whether nothing is broken."""
+        found = (self.stopped, self.cut_short, self.problems, self.quarantined)
+        return not any(found) and (self.copies is None or self.copies.ok)
+
+
+def look(repository: Repository, settings: Settings) -> StatusReport:
+    """Return how things stand."""
+    snapshots, problems = readable_snapshots(repository)
+    last = _last_good(snapshots)
+    return StatusReport(
+        now_ns=system_clock(),
+        last=last,
+        quarantined=_quarantined_since(snapshots, last),
+        problems=problems,
+        stopped=stopped_servers(settings.state_dir),
+        cut_short=left_exchanges(settings.state_dir),
+        copies=examine_copies(repository, snapshots, settings),
+    )
+
+
+def record_of(report: StatusReport) -> dict[str, Any]:
+    """Return the report for programs."""
+    now_ns, copies = report.now_ns, report.copies
+    return {
+        "ok": report.ok,
+        "sources": [_source_record(s, c, now_ns) for s, c in report.last],
+        "stopped_servers": [_stopped_record(server, now_ns) for server in report.stopped],
+        "quarantined": [snapshot.id.hex() for snapshot in report.quarantined],
+        "interrupted_restores": [_cut_short_record(e) for e in report.cut_short],
+        "problems": [words_of(problem) for problem in report.problems],
+        **({} if copies is None else copies_record(copies, now_ns)),
+    }
+
+
+def print_report(report: StatusReport, settings: Settings) -> None:
+    """Print the report for people."""
+    _print_sources(report.last, report.now_ns)
+    _print_stopped(report.stopped, report.now_ns)
+    for snapshot in report.quarantined:
+        print_line(
+            f"QUARANTINED: snapshot {snapshot.short_id} of {local_time(snapshot.time_ns)}: "
+            + "; ".join(f"{c.name}: {w}" for c in snapshot.components for w in c.warnings)
+        )
+    _print_cut_short(report.cut_short)
+    for problem in report.problems:
+        print_warning(words_of(problem), as_json=False)
+    if report.copies is not None:
+        print_copies(report.copies, settings, report.now_ns)
+
+
+def _tell_without_repository(settings: Settings, error: Exception) -> None:
+    """Say what this machine knows by itself: a server stands still whether a store answers or not.
+
+    What is not known is null in JSON, not an empty list.
+    """
     now_ns = system_clock()
     stopped = stopped_servers(settings.state_dir)
     cut_short = left_exchanges(settings.state_dir)
-    try:
-        with open_session(settings) as repository:
-            snapshots, problems = readable_snapshots(repository)
-            copies = examine_copies(repository, snapshots, settings)
-    except (SnapError, OSError) as error:
-        _tell_without_repository(settings, stopped, cut_short, now_ns, error)
-        raise
-    last = _last_good(snapshots)
-    quarantined = _quarantined_since(snapshots, last)
-    is_ok = not stopped and not cut_short and not problems and not quarantined
-    is_ok = is_ok and (copies is None or copies.ok)
-    if settings.json:
-        print_json(
-            {
-                "ok": is_ok,
-                "sources": [_source_record(s, c, now_ns) for s, c in last],
-                "stopped_servers": [_stopped_record(server, now_ns) for server in stopped],
-                "quarantined": [snapshot.id.hex() for snapshot in quarantined],
-                "interrupted_restores": [_cut_short_record(e) for e in cut_short],
-                "problems": [words_of(problem) for problem in problems],
-                **({} if copies is None else copies_record(copies, now_ns)),
-            }
-        )
-    else:
-        _print_sources(last, now_ns)
-        _print_stopped(stopped, now_ns)
-        for snapshot in quarantined:
-            print_line(
-                f"QUARANTINED: snapshot {snapshot.short_id} of {local_time(snapshot.time_ns)}: "
-                + "; ".join(f"{c.name}: {w}" for c in snapshot.components for w in c.warnings)
-            )
-        _print_cut_short(cut_short)
-        for problem in problems:
-            print_warning(words_of(problem), as_json=False)
-        if copies is not None:
-            print_copies(copies, settings, now_ns)
-    return OK if is_ok else DAMAGED
-
-
-def _tell_without_repository(
-    settings: Settings,
-    stopped: Sequence[StoppedServer],
-    cut_short: Sequence[Exchange],
-    now_ns: int,
-    error: Exception,
-) -> None:
-    """Say what this machine knows by itself: a server stands still whether a store answers or not.
-
-    Nothing known of the sources is null in JSON, not an empty list.
-    """
     if settings.json:
         print_json(
             {

@@ -83,6 +83,7 @@ def test_half_of_the_packs_lost_and_a_tenth_damaged_is_healed(pair: Pair, turned
         target.delete(name)
     for name in damaged:
         flip(target, name)
+    assert lost | damaged <= set(errors(target, recovery))
     report = repair(target, source, recovery)
     assert report.ok
     assert {p.object for p in report.healed} == lost | damaged
