@@ -5,6 +5,7 @@ import click
 from snap.errors import UsageError
 from snap.repo.check import CheckReport, run_check
 
+from .check_backend import check_backend
 from .errors import DAMAGED, OK
 from .options import SnapCommand
 from .output import counted, print_json, print_line, print_table, shown_size
@@ -31,12 +32,19 @@ def parse_share(text: str) -> float:
 @click.command(cls=SnapCommand)
 @click.option("--read-data", is_flag=True, help="Read and open everything that is stored.")
 @click.option("--read-data-subset", metavar="N%", help="Read and open a random share.")
+@click.option("--backend", is_flag=True, help="Try what the store promises, instead.")
 @click.pass_obj
-def command(settings: Settings, *, read_data: bool, read_data_subset: str | None) -> int:
+def command(
+    settings: Settings, *, read_data: bool, read_data_subset: str | None, backend: bool
+) -> int:
     """Check that all that is stored is whole.
 
     Without options: the structure, all metadata, and that every pack is there with its size.
     """
+    if backend:
+        if read_data or read_data_subset is not None:
+            raise UsageError("--backend tries the store and reads none of the repository")
+        return check_backend(settings)
     fraction = 1.0 if read_data else 0.0
     if read_data_subset is not None:
         if read_data:

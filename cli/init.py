@@ -6,13 +6,16 @@ import socket
 
 import click
 
+from snap.backends.base import Backend
 from snap.backends.location import open_backend
+from snap.backends.probe import Level, probe_store
 from snap.errors import UsageError
+from snap.repo.clock import system_clock
 from snap.repo.keys import calibrate
-from snap.repo.repository import create_repository
+from snap.repo.repository import create_repository, refuse_existing
 
 from .options import SnapCommand
-from .output import print_json, print_line
+from .output import print_json, print_line, print_warning
 from .password import choose_password
 from .session import location_of
 from .settings import Settings
@@ -51,7 +54,9 @@ def command(settings: Settings, *, label: str | None, kdf_seconds: float) -> int
     """
     backend = open_backend(location_of(settings))
     try:
+        refuse_existing(backend)
         password = choose_password(settings)
+        _probe(backend, settings)
         config, recovery_key = create_repository(
             backend,
             password,
@@ -75,6 +80,16 @@ def command(settings: Settings, *, label: str | None, kdf_seconds: float) -> int
     print()
     print_recovery_key(recovery_key)
     return 0
+
+
+def _probe(backend: Backend, settings: Settings) -> None:
+    """Refuse a store that cannot hold a repository, and say what else it lacks."""
+    report = probe_store(backend, clock=system_clock)
+    report.require()
+    for promise in report.broken(Level.WANTED):
+        print_warning(
+            f"this store breaks a promise: {promise.name}: {promise.words}", as_json=settings.json
+        )
 
 
 def default_label() -> str:

@@ -57,7 +57,7 @@ def open_session(settings: Settings) -> Iterator[Repository]:
     collect_rarely()
     backend = open_backend(location_of(settings))
     try:
-        _require_repository(backend)
+        require_repository(backend)
         password = read_password(settings)
         repository = open_repository(backend, password, cache_dir=settings.cache_dir)
     except BaseException:
@@ -71,7 +71,12 @@ def open_session(settings: Settings) -> Iterator[Repository]:
             _print_warnings(repository, settings)
 
 
-def _require_repository(backend: Backend) -> None:
+def require_repository(backend: Backend) -> None:
+    """Refuse a place without a repository.
+
+    Raises:
+        RepositoryNotFound: there is none.
+    """
     try:
         backend.stat(CONFIG_NAME)
     except ObjectNotFound as error:

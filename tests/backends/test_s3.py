@@ -333,7 +333,8 @@ def test_a_bucket_elsewhere_is_said_with_its_region(between: Proxy, far: S3Backe
         b"wrong; expecting 'eu-south-1'</Message><Region>eu-south-1</Region></Error>",
     )
     between.troubles = [moved]
-    for call in (lambda: far.put("a", b"x"), lambda: far.delete("a")):
+    calls: list[Callable[[], object]] = [lambda: far.put("a", b"x"), lambda: far.delete("a")]
+    for call in calls:
         with pytest.raises(BackendError) as caught:
             call()
         assert "region=eu-south-1" in caught.value.hint
