@@ -53,7 +53,6 @@ _FULL = frozenset(
         "InsufficientCapacity",
         "XMinioStorageFull",
         "XMinioAdminBucketQuotaExceeded",
-        "EntityTooLarge",
     }
 )
 _WRONG_KEY = {
