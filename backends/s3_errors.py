@@ -53,7 +53,6 @@ _FULL = frozenset(
         "InsufficientCapacity",
         "XMinioStorageFull",
         "XMinioAdminBucketQuotaExceeded",
-        "EntityTooLarge",
     }
 )
 _WRONG_KEY = {
@@ -192,10 +191,11 @@ def translate_failure(error: Exception, name: str, place: str) -> SnapError:
             )
         case known.NoRegionError():
             return BackendError(f"{place}: no region is known", "write region= in the place")
-        case known.SSLError():
+        case known.SSLError() if _is_distrust(error):
             return BackendError(
                 f"{where}: no trusted connection: {_first_words(error)}",
-                "check the server's certificate; AWS_CA_BUNDLE names the file with your own CA",
+                "check the server's certificate; AWS_CA_BUNDLE names the file with your own CA, "
+                "and a server without TLS takes endpoint=http://...",
             )
         case known.ParamValidationError() | known.InvalidRegionError():
             return BackendError(f"{where}: {_first_words(error)}", "check the place")
@@ -208,6 +208,11 @@ def translate_failure(error: Exception, name: str, place: str) -> SnapError:
             return BackendUnavailable(
                 f"{where}: {type(error).__name__}", "check the network and the server"
             )
+
+
+def _is_distrust(error: Exception) -> bool:
+    """Return whether TLS failed for good; else a connection broke off while it was encrypted."""
+    return any(sign in str(error) for sign in ("CERTIFICATE", "certificate", "WRONG_VERSION"))
 
 
 def _kind_of(error: Exception) -> str:

@@ -13,6 +13,9 @@ _CLASS = re.compile(r"[A-Z][A-Z0-9_]*")
 _ASLEEP = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 """Classes whose objects cannot be read until somebody has them brought back, which takes hours."""
 
+_DATA = ("data/", "probe/data-")
+"""Packs, and what `probe` tries their storage class with."""
+
 _FORM = "write s3://BUCKET/PREFIX, with ?endpoint=URL&region=NAME where the server is not Amazon's"
 
 
@@ -44,7 +47,7 @@ class S3Place:
 
     def storage_class(self, name: str) -> str | None:
         """Return the storage class of an object; all but packs of data is small and read often."""
-        return self.data_class if name.startswith("data/") else None
+        return self.data_class if name.startswith(_DATA) else None
 
 
 def parse_place(url: str) -> S3Place:

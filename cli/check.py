@@ -11,6 +11,7 @@ from snap.repo.check import CheckReport, run_check
 from snap.repo.fallback import Fallback, OtherCopy
 from snap.repo.repository import Repository
 
+from .check_backend import check_backend
 from .copies import copy_option, fallback_copies
 from .errors import DAMAGED, OK
 from .options import SnapCommand
@@ -38,16 +39,26 @@ def parse_share(text: str) -> float:
 @click.command(cls=SnapCommand)
 @click.option("--read-data", is_flag=True, help="Read and open everything that is stored.")
 @click.option("--read-data-subset", metavar="N%", help="Read and open a random share.")
+@click.option("--backend", is_flag=True, help="Try what the store promises, instead.")
 @copy_option
 @click.pass_obj
 def command(
-    settings: Settings, *, read_data: bool, read_data_subset: str | None, copies: tuple[str, ...]
+    settings: Settings,
+    *,
+    read_data: bool,
+    read_data_subset: str | None,
+    backend: bool,
+    copies: tuple[str, ...],
 ) -> int:
     """Check that all that is stored is whole.
 
     Without options: the structure, all metadata, and that every pack is there with its size. Of
     what is damaged it is said which copies have it whole.
     """
+    if backend:
+        if read_data or read_data_subset is not None:
+            raise UsageError("--backend tries the store and reads none of the repository")
+        return check_backend(settings)
     fraction = 1.0 if read_data else 0.0
     if read_data_subset is not None:
         if read_data:

@@ -7,15 +7,18 @@ from dataclasses import replace
 
 import click
 
+from snap.backends.base import Backend
 from snap.backends.location import open_backend
+from snap.backends.probe import Level, probe_store
 from snap.errors import UsageError
-from snap.repo.copy import create_copy
+from snap.repo.clock import system_clock
+from snap.repo.copy import create_copy, refuse_taken
 from snap.repo.keys import calibrate
-from snap.repo.repository import create_repository
+from snap.repo.repository import create_repository, refuse_existing
 
 from .copies import place_of
 from .options import SnapCommand
-from .output import print_json, print_line
+from .output import print_json, print_line, print_warning
 from .password import choose_password
 from .session import location_of, open_session
 from .settings import Settings
@@ -66,7 +69,9 @@ def command(
         return _make_copy(settings, copy_of)
     backend = open_backend(location_of(settings), settings.limits)
     try:
+        refuse_existing(backend)
         password = choose_password(settings)
+        _probe(backend, settings)
         config, recovery_key = create_repository(
             backend,
             password,
@@ -97,6 +102,8 @@ def _make_copy(settings: Settings, primary: str) -> int:
     with open_session(replace(settings, repository=place_of(settings, primary))) as repository:
         backend = open_backend(location, settings.limits)
         try:
+            refuse_taken(repository, backend)
+            _probe(backend, settings)
             config = create_copy(repository, backend)
         finally:
             backend.close()
@@ -114,6 +121,16 @@ def _make_copy(settings: Settings, primary: str) -> int:
         print_line(f"created copy of repository {config.repository_id.hex()} at {backend.location}")
         print_line("it is empty until 'snap replicate' has run; the same passwords open it")
     return 0
+
+
+def _probe(backend: Backend, settings: Settings) -> None:
+    """Refuse a store that cannot hold a repository, and say what else it lacks."""
+    report = probe_store(backend, clock=system_clock)
+    report.require()
+    for promise in report.broken(Level.WANTED):
+        print_warning(
+            f"this store breaks a promise: {promise.name}: {promise.words}", as_json=settings.json
+        )
 
 
 def default_label() -> str:

@@ -78,7 +78,7 @@ def open_session(settings: Settings, copies: Sequence[CopyPlace] = ()) -> Iterat
 def _open(settings: Settings, location: str) -> Repository:
     backend = open_backend(location, settings.limits)
     try:
-        _require_repository(backend)
+        require_repository(backend)
         password = read_password(settings)
         return open_repository(backend, password, cache_dir=settings.cache_dir)
     except BaseException:
@@ -112,7 +112,12 @@ def other_copies(places: Sequence[CopyPlace], settings: Settings) -> list[OtherC
     ]
 
 
-def _require_repository(backend: Backend) -> None:
+def require_repository(backend: Backend) -> None:
+    """Refuse a place without a repository.
+
+    Raises:
+        RepositoryNotFound: there is none.
+    """
     try:
         backend.stat(CONFIG_NAME)
     except ObjectNotFound as error:

@@ -30,8 +30,7 @@ def create_copy(repository: Repository, backend: Backend) -> RepositoryConfig:
         UsageError: there is a repository already, which may be this one or a copy of it.
         ForeignRepository: another repository is there.
     """
-    _refuse_repository(repository, backend)
-    refuse_remains(backend)
+    refuse_taken(repository, backend)
     backend.put("README", README_TEXT.encode())
     slots = []
     for name in repository.names(KEY_PREFIX):
@@ -50,6 +49,16 @@ def create_copy(repository: Repository, backend: Backend) -> RepositoryConfig:
         _refuse_repository(repository, backend)
         raise
     return config
+
+
+def refuse_taken(repository: Repository, backend: Backend) -> None:
+    """Refuse a place that a copy cannot be made in.
+
+    Raises:
+        UsageError, ForeignRepository: as `create_copy` does.
+    """
+    _refuse_repository(repository, backend)
+    refuse_remains(backend)
 
 
 def _refuse_repository(repository: Repository, backend: Backend) -> None:

@@ -337,7 +337,7 @@ def create_repository(
     Raises:
         UsageError: there is a repository already, or the passphrase is empty.
     """
-    _refuse_existing(backend)
+    refuse_existing(backend)
     private = DataPrivateKey.generate()
     config = RepositoryConfig(
         repository_id=os.urandom(16),
@@ -360,12 +360,18 @@ def create_repository(
             # Where a slot of the one that lost has to stay, it opens nothing.
             with contextlib.suppress(BackendError):
                 backend.delete(KEY_PREFIX + slot.id.hex())
-        _refuse_existing(backend)
+        refuse_existing(backend)
         raise
     return config, recovery_text
 
 
-def _refuse_existing(backend: Backend) -> None:
+def refuse_existing(backend: Backend) -> None:
+    """Refuse a place where a repository is, or was.
+
+    Raises:
+        UsageError: there is one.
+        SnapError: it has lost its ``config``.
+    """
     try:
         backend.stat(CONFIG_NAME)
     except ObjectNotFound:

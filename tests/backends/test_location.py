@@ -28,7 +28,7 @@ def test_a_path_and_a_file_url_name_the_same_folder(tmp_path: Path) -> None:
         "sftp://@host/x",
         "sftp://[::1/x",
         "sftp://host/a%00b",
-        "s3://bucket",
+        "s3://Bucket",
         "http://x",
         "file://otherhost/x",
         "file://",

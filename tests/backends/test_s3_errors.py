@@ -111,7 +111,16 @@ def test_every_error_of_botocore_has_a_class() -> None:
         (botocore.exceptions.ProfileNotFound(profile="p"), PermissionDenied),
         (botocore.exceptions.EndpointConnectionError(endpoint_url="u"), BackendUnavailable),
         (botocore.exceptions.ReadTimeoutError(endpoint_url="u"), BackendUnavailable),
-        (botocore.exceptions.SSLError(endpoint_url="u", error="e"), BackendError),
+        (
+            botocore.exceptions.SSLError(
+                endpoint_url="u", error="[SSL: CERTIFICATE_VERIFY_FAILED]"
+            ),
+            BackendError,
+        ),
+        (
+            botocore.exceptions.SSLError(endpoint_url="u", error="[SSL: UNEXPECTED_EOF]"),
+            BackendUnavailable,
+        ),
         (botocore.exceptions.ParamValidationError(report="r"), BackendError),
         (ResponseParserError("not XML"), BackendUnavailable),
         (urllib3.exceptions.ProtocolError("broken"), BackendUnavailable),

@@ -3,7 +3,14 @@ import json
 import pytest
 
 from snap.errors import IntegrityError
-from snap.repo.config import FormatTooNew, RepositoryConfig, check_config, decode_config
+from snap.repo.config import (
+    PACKS_IN_FLIGHT_BYTES,
+    FormatTooNew,
+    Parameters,
+    RepositoryConfig,
+    check_config,
+    decode_config,
+)
 
 CONFIG = RepositoryConfig(repository_id=b"r" * 16, instance_id=b"i" * 16, created_ns=5)
 KEY = b"k" * 32
@@ -62,3 +69,12 @@ def test_a_changed_byte_is_noticed(at: int) -> None:
 def test_what_is_no_configuration_is_named_as_damaged(stored: bytes) -> None:
     with pytest.raises(IntegrityError, match="config"):
         decode_config(stored)
+
+
+def test_a_store_that_takes_many_puts_at_once_gets_packs_that_fit_in_memory_together() -> None:
+    assert Parameters.for_puts(1) == Parameters()
+    for parallel in (2, 8, 16):
+        size = Parameters.for_puts(parallel).pack_bytes
+        assert size * parallel <= PACKS_IN_FLIGHT_BYTES
+        assert size >= 2 << 20
+    assert Parameters.for_puts(8).pack_bytes == 8 << 20

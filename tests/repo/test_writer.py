@@ -1,16 +1,20 @@
+import contextlib
 import random
+import threading
+from collections.abc import Callable
 
 import pytest
 
-from snap.backends.base import BackendUnavailable
+from snap.backends.base import BackendUnavailable, Buffer
 from snap.backends.faulty import Fault, FaultyBackend
 from snap.backends.memory import MemoryBackend
 from snap.repo.clock import MINUTE_NS
-from snap.repo.ids import Kind
-from snap.repo.repository import Repository
+from snap.repo.ids import Kind, pack_name
+from snap.repo.keys import MINIMUM_COST
+from snap.repo.repository import Repository, create_repository, open_repository
 from snap.repo.writer import BlobWriter, WriterOptions
 
-from .conftest import FakeClock, Opener
+from .conftest import PASSPHRASE, SMALL, FakeClock, Opener
 
 CHANCE = random.Random(13)
 
@@ -107,3 +111,89 @@ def test_memory_errors_of_the_machine_are_noticed_before_anything_is_stored(
         else:
             writer.finish()
         writer.close()
+
+
+class Busy(MemoryBackend):
+    """A store that likes four puts at once, and looks at what it gets."""
+
+    parallel_puts = 4
+
+    def __init__(self, meet: int) -> None:
+        super().__init__()
+        self.meeting = threading.Barrier(meet)
+        self.lock = threading.Lock()
+        self.flying = 0
+        self.most = 0
+        self.looks: list[Callable[[str], None]] = []
+
+    def put(
+        self,
+        name: str,
+        data: Buffer,
+        *,
+        exclusive: bool = False,
+        retain_until_ns: int | None = None,
+    ) -> None:
+        is_pack = name.startswith(("data/", "meta/"))
+        with self.lock:
+            self.flying += is_pack
+            self.most = max(self.most, self.flying)
+        if is_pack:
+            # So many at the same time, or this one waits for nothing.
+            with contextlib.suppress(threading.BrokenBarrierError):
+                self.meeting.wait(2)
+        super().put(name, data, exclusive=exclusive, retain_until_ns=retain_until_ns)
+        with self.lock:
+            self.flying -= is_pack
+        if name.startswith("index/"):
+            for look in self.looks:
+                look(name)
+
+
+def busy_repository(store: Busy) -> Repository:
+    _, recovery_key = create_repository(
+        store, PASSPHRASE, label="", cost=MINIMUM_COST, parameters=SMALL
+    )
+    return open_repository(store, recovery_key, cache_dir=None)
+
+
+def store_noise(repository: Repository, blobs: int) -> None:
+    writer = BlobWriter(repository, WriterOptions())
+    for _ in range(blobs):
+        writer.submit(Kind.DATA, CHANCE.randbytes(9000))
+    writer.hand_over()
+    writer.abandon()
+    writer.close()
+
+
+def test_as_many_packs_are_on_their_way_as_the_store_likes_and_the_index_comes_after_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("snap.repo.writer._INDEX_EVERY_PACKS", 2)
+    store = Busy(meet=4)
+    with busy_repository(store) as repository:
+        named: list[str] = []
+
+        def look(index: str) -> None:
+            for pack in repository.read_index(index):
+                name = pack_name(pack.kind, pack.id)
+                store.stat(name)
+                named.append(name)
+
+        store.looks.append(look)
+        store_noise(repository, 200)
+        assert store.most == 4
+        assert sorted(named) == sorted(
+            stat.name for prefix in ("data/", "meta/") for stat in store.list(prefix)
+        )
+        assert len(list(store.list("index/"))) > 3
+
+
+def test_packs_on_their_way_take_no_more_memory_than_allowed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("snap.repo.writer.PACKS_IN_FLIGHT_BYTES", 2 * SMALL.pack_bytes + 20_000)
+    store = Busy(meet=2)
+    with busy_repository(store) as repository:
+        store_noise(repository, 100)
+    assert store.most == 2

@@ -1,0 +1,41 @@
+from pathlib import Path
+
+import pytest
+
+from snap.backends.local import LocalBackend
+
+from .conftest import Snap
+
+
+def test_the_store_itself_can_be_tried(initialized: Snap, clean: Path) -> None:
+    before = {p for p in (clean / "repo").rglob("*") if p.is_file()}
+    shown = initialized.ok("check", "--backend").out
+    assert "of two that create one object, one wins" in shown
+    assert "does all that a repository needs" in shown
+    summary = initialized.ok("check", "--backend", "--json").json
+    assert summary["ok"] is True
+    assert abs(summary["clock_skew_seconds"]) < 60
+    kept = {p["name"]: (p["level"], p["kept"]) for p in summary["promises"]}
+    assert kept["objects are stored and deleted"] == ("essential", True)
+    assert kept["objects can be protected from deletion"] == ("optional", False)
+    assert {p for p in (clean / "repo").rglob("*") if p.is_file()} == before
+
+
+def test_a_store_that_breaks_a_promise_is_told_in_a_table_and_by_the_exit_code(
+    initialized: Snap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class ReadsElsewhere(LocalBackend):
+        def get(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
+            return super().get(name, max(0, offset - 1), length)
+
+    monkeypatch.setattr("snap.backends.location.LocalBackend", ReadsElsewhere)
+    result = initialized("check", "--backend")
+    assert result.code == 4
+    assert "another part came" in result.out
+    assert "cannot hold a repository safely" in result.out
+    assert initialized("check", "--backend", "--json").json["ok"] is False
+
+
+def test_trying_the_store_needs_a_repository_and_excludes_reading(snap: Snap, clean: Path) -> None:
+    assert snap("check", "--backend").code == 10
+    assert snap("check", "--backend", "--read-data").code == 2
