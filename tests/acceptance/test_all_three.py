@@ -13,15 +13,18 @@ from typing import Any
 
 import pytest
 
+from tests.scale import rounds
 from tests.servers.chroma import Chroma
 from tests.servers.chroma_model import Shape
+from tests.servers.docker import RealDocker
 from tests.servers.neo4j import Bolt, RealNeo4j
 
 from .command import Snap
 from .test_chroma_live import Writer, writing
 
-NODES, RELATIONSHIPS = 50_000, 150_000
-VECTORS = 30_000
+NODES, KINDS, VECTORS = 50_000, ("KNOWS", "WROTE", "CITES"), 30_000
+IN_CONTAINER = rounds(1, otherwise=10)
+"""What is by so much smaller there, where nothing but the way to the server differs."""
 SHAPE = Shape(seed=9, threads=3, collections=3, batch=25, dimension=32, threshold=500)
 
 SQLITE_WRITER = """
@@ -38,23 +41,23 @@ while not stop.is_set():
 """
 
 
-def populate(server: Bolt) -> None:
+def populate(server: Bolt, nodes: int) -> None:
     server.run("CREATE CONSTRAINT person FOR (p:Person) REQUIRE p.n IS UNIQUE")
     server.run("CREATE INDEX document FOR (d:Document) ON (d.title)")
-    for first in range(0, NODES, 10_000):
+    for first in range(0, nodes, 5_000):
         server.run(
-            "UNWIND range($first, $first + 9999) AS n "
+            "UNWIND range($first, $first + 4999) AS n "
             "FOREACH (_ IN CASE WHEN n % 5 > 0 THEN [1] ELSE [] END | "
             "  CREATE (:Person {n: n, name: 'p' + n})) "
             "FOREACH (_ IN CASE WHEN n % 5 = 0 THEN [1] ELSE [] END | "
             "  CREATE (:Person:Document {n: n, title: 't' + n}))",
             first=first,
         )
-    for kind in ("KNOWS", "WROTE", "CITES"):
-        for first in range(0, NODES, 10_000):
+    for kind in KINDS:
+        for first in range(0, nodes, 5_000):
             server.run(
-                "UNWIND range($first, $first + 9999) AS n MATCH (a:Person {n: n}), "
-                f"(b:Person {{n: (n * 7 + 1) % {NODES}}}) CREATE (a)-[:{kind} {{k: n}}]->(b)",
+                "UNWIND range($first, $first + 4999) AS n MATCH (a:Person {n: n}), "
+                f"(b:Person {{n: (n * 7 + 1) % {nodes}}}) CREATE (a)-[:{kind} {{k: n}}]->(b)",
                 first=first,
             )
 
@@ -92,16 +95,16 @@ def writing_events(path: Path) -> Iterator[None]:
         process.communicate()
 
 
-def fill_vectors(writer: Writer) -> None:
+def fill_vectors(writer: Writer, vectors: int) -> None:
     """Wait until as many vectors are there as are wanted."""
     # Of six calls two add a batch, and one record more comes with another.
     per_six = 2 * SHAPE.batch - max(1, SHAPE.batch // 4) + 1
-    while sum(writer.counts("done")) * per_six / 6 < VECTORS:
+    while sum(writer.counts("done")) * per_six / 6 < vectors:
         time.sleep(0.2)
 
 
 def back_up_live(
-    chroma: Chroma, snap: Snap, folder: Path, sources: tuple[str, ...]
+    chroma: Chroma, snap: Snap, folder: Path, graph: str, count: int
 ) -> tuple[dict[str, Any], Writer]:
     """Back up while two writers write; return the summary, and what the vectors may be."""
     vectors, events = folder / "chroma", folder / "events.db"
@@ -109,9 +112,9 @@ def back_up_live(
         writing(chroma, str(vectors), SHAPE, folder / "logs") as writer,
         writing_events(events),
     ):
-        fill_vectors(writer)
+        fill_vectors(writer, count)
         low = writer.counts("done")
-        summary = snap.json("backup", *sources, f"chroma:{vectors}", f"sqlite:{events}")
+        summary = snap.json("backup", graph, f"chroma:{vectors}", f"sqlite:{events}")
         writer.jobs.append({"folder": str(vectors), "low": low, "high": writer.counts("begun")})
     assert {c["status"] for c in summary["components"]} == {"success"}
     return summary, writer
@@ -129,6 +132,13 @@ def require_as_recorded(summary: dict[str, Any], writer: Writer, folder: Path) -
     assert texts == 1
 
 
+def lose_the_folder(folder: Path) -> None:
+    shutil.rmtree(folder / "chroma")
+    for path in folder.glob("events.db*"):
+        path.unlink()
+    (folder / "events.db").write_bytes(b"gone")
+
+
 @pytest.mark.slow
 def test_a_live_service_comes_back_after_all_of_it_was_destroyed(
     chroma: Chroma,
@@ -140,25 +150,61 @@ def test_a_live_service_comes_back_after_all_of_it_was_destroyed(
     folder = tmp_path / "srv"
     folder.mkdir()
     neo4j_server.start()
-    populate(neo4j_server)
+    populate(neo4j_server, NODES)
     before = picture(neo4j_server)
     monkeypatch.setenv("NEO4J_PASSWORD", str(neo4j_server.password))
     monkeypatch.setenv("SNAP_STATE_DIR", str(tmp_path / "state"))
-    summary, writer = back_up_live(chroma, snap, folder, (f"neo4j:{neo4j_server.home}",))
-    name = neo4j_server.home.name
-    graph = next(c for c in summary["components"] if c["name"] == name)
-    assert graph["statistics"]["nodes"] == NODES
-    assert graph["statistics"]["relationships"] == RELATIONSHIPS
+    place = f"neo4j:{neo4j_server.home}"
+    summary, writer = back_up_live(chroma, snap, folder, place, VECTORS)
+    require_counted(summary, neo4j_server.home.name, NODES)
 
     neo4j_server.stop()
     shutil.rmtree(neo4j_server.data / "databases")
     shutil.rmtree(neo4j_server.data / "transactions")
-    shutil.rmtree(folder / "chroma")
-    for path in folder.glob("events.db*"):
-        path.unlink()
-    (folder / "events.db").write_bytes(b"gone")
+    lose_the_folder(folder)
 
     restored = snap.json("restore", summary["snapshot_id"], "--in-place", "--yes")
     assert {c["status"] for c in restored["components"]} == {"success"}
     assert picture(neo4j_server) == before
     require_as_recorded(summary, writer, folder)
+
+
+@pytest.mark.slow
+def test_a_live_service_with_its_graph_in_a_container_comes_back_as_well(
+    chroma: Chroma,
+    snap: Snap,
+    real_docker: RealDocker,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tmp_path / "srv"
+    folder.mkdir()
+    monkeypatch.setenv("DOCKER_HOST", real_docker.url)
+    monkeypatch.setenv("SNAP_STATE_DIR", str(tmp_path / "state"))
+    nodes = NODES // IN_CONTAINER
+    with real_docker.neo4j_container() as container:
+        monkeypatch.setenv("NEO4J_PASSWORD", str(container.password))
+        container.start()
+        populate(container, nodes)
+        before = picture(container)
+        name = str(container.container.name)
+        place = f"neo4j-docker:{name}"
+        summary, writer = back_up_live(chroma, snap, folder, place, VECTORS // IN_CONTAINER)
+        require_counted(summary, name, nodes)
+
+        for _ in range(0, nodes, 5_000):
+            container.run("MATCH (n) WITH n LIMIT 5000 DETACH DELETE n")
+        assert container.run("MATCH (n) RETURN count(n) AS n") == [{"n": 0}]
+        lose_the_folder(folder)
+
+        restored = snap.json("restore", summary["snapshot_id"], "--in-place", "--yes")
+        assert {c["status"] for c in restored["components"]} == {"success"}
+        container.wait_online()
+        assert picture(container) == before
+    require_as_recorded(summary, writer, folder)
+
+
+def require_counted(summary: dict[str, Any], name: str, nodes: int) -> None:
+    graph = next(c for c in summary["components"] if c["name"] == name)
+    assert graph["statistics"]["nodes"] == nodes
+    assert graph["statistics"]["relationships"] == len(KINDS) * nodes
