@@ -24,13 +24,12 @@ from snap.repo.forget import (
 )
 from snap.repo.lease import Lease, Owner
 from snap.repo.repository import Repository
-from snap.repo.retention import Policy
 from snap.repo.snapshot import Snapshot
 
 from .errors import INCOMPLETE, OK
 from .options import SnapCommand
 from .output import counted, print_json, print_line, print_table, print_warning
-from .retention import configured_policies, keep_options, policy_of
+from .retention import configured_policies, keep_options, one_for_all, policy_of
 from .session import find_snapshot, open_session, words_of
 from .settings import Settings
 from .times import LOCAL_ZONE, iso_time, local_time
@@ -48,6 +47,20 @@ class _Plan:
     @property
     def removed(self) -> list[Snapshot]:
         return [j.snapshot for j in self.judged if not j.keep]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was to go, and what became of it."""
+
+    plan: _Plan
+    done: Forgotten
+    dry_run: bool = False
+
+
+def code_of(outcome: Outcome) -> int:
+    """Return the exit code."""
+    return INCOMPLETE if outcome.done.refused else OK
 
 
 @click.command(cls=SnapCommand)
@@ -80,38 +93,50 @@ def command(
     if snapshots and (policy is not None or explain or service):
         raise UsageError("ids exclude --keep-..., --explain and --service")
     done = Forgotten([], [])
-    owner = Owner("forget", socket.gethostname(), os.getpid())
-    with (
-        open_session(settings) as repository,
-        Lease(repository.backend, repository.keys, owner, repository.clock) as lease,
-    ):
+    with open_session(settings) as repository, _lease(repository) as lease:
         if snapshots:
             plan = _named(repository, settings, snapshots, allow_last=allow_last)
         else:
-            now_ns = _earlier(repository.clock(), lease.renewed_ns, settings)
-            policies = configured_policies(settings) if policy is None else _always(policy)
-            plan = plan_by_policy(repository, settings, policies, now_ns, service=service)
+            policies = configured_policies(settings) if policy is None else one_for_all(policy)
+            plan = _by_policy(repository, settings, policies, lease, service=service)
         if explain is not None:
             return _explain(plan, find_snapshot(repository, settings, explain), settings)
         if plan.removed and not dry_run:
             done = forget(repository, plan.removed, lease)
-    _tell(plan, done, settings, dry_run=dry_run)
-    return INCOMPLETE if done.refused else OK
+    outcome = Outcome(plan, done, dry_run=dry_run)
+    if settings.json:
+        print_json(record_of(outcome))
+    else:
+        print_outcome(outcome, settings)
+    return code_of(outcome)
 
 
-def _always(policy: Policy) -> PolicyOf:
-    return lambda _service, _name: policy
+def forget_as_configured(repository: Repository, settings: Settings) -> Outcome:
+    """Forget what the configuration's policy lets go.
+
+    Raises:
+        SnapError: a snapshot cannot be read, or the policy keeps nothing.
+    """
+    with _lease(repository) as lease:
+        plan = _by_policy(repository, settings, configured_policies(settings), lease)
+        return Outcome(plan, forget(repository, plan.removed, lease))
 
 
-def plan_by_policy(
+def _lease(repository: Repository) -> Lease:
+    owner = Owner("forget", socket.gethostname(), os.getpid())
+    return Lease(repository.backend, repository.keys, owner, repository.clock)
+
+
+def _by_policy(
     repository: Repository,
     settings: Settings,
     policy_of_source: PolicyOf,
-    now_ns: int,
+    lease: Lease,
     *,
     service: str | None = None,
 ) -> _Plan:
     """Judge all snapshots, and warn of what is odd about their times and services."""
+    now_ns = _earlier(repository.clock(), lease.renewed_ns, settings)
     stored = stored_times(repository)
     snapshots = _readable(repository)
     if service is not None:
@@ -224,22 +249,25 @@ def _record(judged: Judged) -> dict[str, object]:
     }
 
 
-def _tell(plan: _Plan, done: Forgotten, settings: Settings, *, dry_run: bool) -> None:
+def record_of(outcome: Outcome) -> dict[str, object]:
+    """Return the outcome for programs."""
+    judged = outcome.plan.judged
+    return {
+        "dry_run": outcome.dry_run,
+        "keep": [_record(j) for j in judged if j.keep],
+        "remove": [_record(j) for j in judged if not j.keep],
+        "refused": [snapshot.id.hex() for snapshot, _ in outcome.done.refused],
+    }
+
+
+def print_outcome(outcome: Outcome, settings: Settings) -> None:
+    """Print for people what went, or in a dry run would, and why."""
+    plan, done = outcome.plan, outcome.done
     for snapshot, error in done.refused:
         print_warning(
             f"snapshot {snapshot.short_id} stays for now: {error}; a later forget tries again",
-            as_json=settings.json,
+            as_json=False,
         )
-    if settings.json:
-        print_json(
-            {
-                "dry_run": dry_run,
-                "keep": [_record(j) for j in plan.judged if j.keep],
-                "remove": [_record(j) for j in plan.judged if not j.keep],
-                "refused": [snapshot.id.hex() for snapshot, _ in done.refused],
-            }
-        )
-        return
     if settings.quiet:
         return
     if plan.judged:
@@ -257,11 +285,7 @@ def _tell(plan: _Plan, done: Forgotten, settings: Settings, *, dry_run: bool) ->
                 for j in plan.judged
             ],
         )
-    count = len(plan.removed) if dry_run else len(done.removed)
-    would = "would be " if dry_run else ""
-    print_line(
-        f"{counted(count, 'snapshot')} {would}forgotten, "
-        f"{counted(len(plan.judged) - count, 'snapshot')} kept"
-        if any(j.keep for j in plan.judged)
-        else f"{counted(count, 'snapshot')} {would}forgotten"
-    )
+    count = len(plan.removed) if outcome.dry_run else len(done.removed)
+    gone = f"{counted(count, 'snapshot')} {'would be ' if outcome.dry_run else ''}forgotten"
+    kept = len(plan.judged) - count
+    print_line(f"{gone}, {counted(kept, 'snapshot')} kept" if kept else gone)

@@ -3,7 +3,7 @@
 import os
 import socket
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import click
@@ -22,6 +22,7 @@ from .errors import DAMAGED, FAILED, INCOMPLETE, OK, print_error
 from .options import SnapCommand
 from .output import counted, print_json, print_line, print_table, shown_duration, shown_size
 from .progress import ShownReporter, Ticks, open_reporter
+from .retention import keeps_of_copy
 from .session import open_session, words_of
 from .settings import Settings
 
@@ -113,8 +114,13 @@ class CopyRun:
         try:
             if self.make and not self.options.dry_run:
                 outcome.made = _make_if_missing(self.repository, backend)
+            keeps = keeps_of_copy(self.settings, outcome.copy.location)
             outcome.report = run_replicate(
-                self.repository, backend, self.options, self.reporter, name=outcome.copy.name
+                self.repository,
+                backend,
+                replace(self.options, keeps=keeps),
+                self.reporter,
+                name=outcome.copy.name,
             )
         finally:
             backend.close()

@@ -1,15 +1,19 @@
 """Policies as people write them: options of ``forget``, tables of ``snap.toml``."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import click
 
 from snap.errors import UsageError
-from snap.repo.forget import PolicyOf
+from snap.repo.clock import system_clock
+from snap.repo.forget import PolicyOf, kept_ids
+from snap.repo.replicate import Keeps
 from snap.repo.retention import ALL, Calendar, Keep, Policy, Span, parse_span, require_policy
 
 from .settings import Settings
+from .times import LOCAL_ZONE
 
 _PERIODS = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
 
@@ -78,11 +82,10 @@ def configured_policies(settings: Settings) -> PolicyOf:
     """
     found = settings.configuration
     if found is None:
-        return lambda _service, _name: Calendar()
+        return one_for_all(Calendar())
     for copy in found.copies:
         if copy.location == settings.repository and copy.retention:
-            policy = policy_of_table(copy.retention)
-            return lambda _service, _name: policy
+            return one_for_all(policy_of_table(copy.retention))
     common = policy_of_table(found.values.get("retention", {}))
     own = {
         source.name: policy_of_table(source.values["retention"])
@@ -90,6 +93,21 @@ def configured_policies(settings: Settings) -> PolicyOf:
         if "retention" in source.values
     }
     return lambda _service, name: own.get(_source_name(name, own), common)
+
+
+def keeps_of_copy(settings: Settings, location: str) -> Keeps | None:
+    """Return what a copy's own policy lets stay there; None where it has none and takes all."""
+    found = settings.configuration
+    for copy in found.copies if found is not None else ():
+        if copy.location == location and copy.retention:
+            policies = one_for_all(policy_of_table(copy.retention))
+            return partial(kept_ids, policy_of=policies, now_ns=system_clock(), zone=LOCAL_ZONE)
+    return None
+
+
+def one_for_all(policy: Policy) -> PolicyOf:
+    """Return one policy as that of every source."""
+    return lambda _service, _name: policy
 
 
 def _source_name(component: str, own: Mapping[str, Policy]) -> str:

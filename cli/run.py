@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import click
@@ -11,7 +12,7 @@ from snap.errors import SnapError
 from snap.repo.repository import Repository
 from snap.repo.snapshot import Snapshot
 
-from . import backup, check, replicate, status
+from . import backup, check, forget, replicate, status
 from .copies import configured_copies, fallback_copies
 from .errors import DAMAGED, FAILED, INCOMPLETE, OK, print_error, words_of_os_error, worst
 from .options import SnapCommand
@@ -48,10 +49,11 @@ Work = Callable[[Step], int]
 )
 @click.pass_obj
 def command(settings: Settings, *, read_data_subset: str) -> int:
-    """Do the night's work: backup, sample check, replicate, status.
+    """Do the night's work: backup, sample check, forget, replicate, status.
 
-    Backs up all configured sources, checks the repository and reads a random share of it, brings
-    all configured copies up to date, and says how things stand. A step that fails does not keep
+    Backs up all configured sources, checks the repository and reads a random share of it, forgets
+    what a configured policy lets go, brings all configured copies up to date (and forgets there
+    what their own policies let go), and says how things stand. A step that fails does not keep
     the next from being done; the exit code is the worst of theirs.
     """
     fraction = check.parse_share(read_data_subset)
@@ -60,8 +62,11 @@ def command(settings: Settings, *, read_data_subset: str) -> int:
         night = _Night(repository, settings)
         night.take("backup", lambda step: _back_up(planned, repository, step))
         night.take("check", lambda step: night.check(fraction, step))
+        if settings.configuration is not None and "retention" in settings.configuration.values:
+            night.take("forget", night.let_go)
         if configured_copies(settings):
             night.take("replicate", night.replicate)
+            night.take_forgetting_copies()
         night.take("status", night.status)
     code = worst([step.code for step in night.steps])
     if settings.json:
@@ -113,6 +118,28 @@ class _Night:
         if not self._settings.json:
             check.print_checked(checked, self._settings)
         return OK if checked.report.ok else DAMAGED
+
+    def let_go(self, step: Step) -> int:
+        return self._told(step, forget.forget_as_configured(self._repository, self._settings))
+
+    def _told(self, step: Step, outcome: forget.Outcome) -> int:
+        step.result = forget.record_of(outcome)
+        if not self._settings.json:
+            forget.print_outcome(outcome, self._settings)
+        return forget.code_of(outcome)
+
+    def take_forgetting_copies(self) -> None:
+        """Let go in each copy what its own policy lets go."""
+        found = self._settings.configuration
+        own = {c.location for c in found.copies if c.retention} if found is not None else set()
+        for place in configured_copies(self._settings):
+            if place.location in own:
+                there = replace(self._settings, repository=place.location)
+                self.take(f"forget in {place.name}", partial(self._forget_in, there))
+
+    def _forget_in(self, there: Settings, step: Step) -> int:
+        with open_session(there) as copy:
+            return self._told(step, forget.forget_as_configured(copy, there))
 
     def replicate(self, step: Step) -> int:
         options = replicate.replicate_options()

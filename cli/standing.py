@@ -6,9 +6,9 @@ from functools import partial
 from typing import Any
 
 from snap.backends.location import open_backend
-from snap.repo.catalog import is_regular
+from snap.repo.catalog import is_regular, latest_revisions
 from snap.repo.clock import SECOND_NS
-from snap.repo.replicate import first_id
+from snap.repo.replicate import Keeps, first_id
 from snap.repo.repository import Repository
 from snap.repo.snapshot import Snapshot
 from snap.repo.standing import (
@@ -16,6 +16,7 @@ from snap.repo.standing import (
     Place,
     Rule,
     Spread,
+    Standing,
     Verdict,
     examine_copy,
     examine_repository,
@@ -24,6 +25,7 @@ from snap.repo.standing import (
 
 from .copies import configured_copies, media_of
 from .output import counted, print_line, print_table
+from .retention import keeps_of_copy
 from .settings import Settings
 from .times import iso_time, local_time, shown_age
 
@@ -36,7 +38,7 @@ class CopyStatus:
     """A copy, or the repository, and how far it is behind.
 
     Attributes:
-        behind: How many snapshots of the repository it does not have.
+        behind: How many snapshots of the repository it does not have and is meant to have.
         behind_since_ns: When the oldest of these was made; None where it has all.
         ahead: How many it has that the repository does not have.
     """
@@ -82,16 +84,30 @@ def examine_copies(
         examine_repository(repository, snapshots),
     )
     statuses = [_status(repository.backend.location, own, snapshots)]
+    asked = {s.id for s in snapshots if is_regular(s)}
     for copy in configured:
         standing = examine_copy(
             repository, partial(open_backend, copy.location, settings.limits), snapshots
         )
         place = Place(copy.name, copy.media, copy.is_offsite, standing)
-        statuses.append(_status(copy.location, place, snapshots))
+        wanted = _wanted(snapshots, standing, keeps_of_copy(settings, copy.location))
+        asked &= {s.id for s in wanted}
+        statuses.append(_status(copy.location, place, snapshots, wanted))
     found = settings.configuration
     rule = Rule(**(found.rule if found is not None else {}))
-    regular = [s for s in snapshots if is_regular(s)]
+    # What one copy's own policy lets go is not asked for.
+    regular = [s for s in snapshots if s.id in asked]
     return Copies(statuses, rule, judge(regular, [s.place for s in statuses], rule))
+
+
+def _wanted(
+    snapshots: Sequence[Snapshot], standing: Standing, keeps: Keeps | None
+) -> list[Snapshot]:
+    """Return the snapshots of the repository that a copy is meant to have."""
+    if keeps is None:
+        return list(snapshots)
+    stays = keeps(latest_revisions([*snapshots, *standing.extra]))
+    return [s for s in snapshots if s.id in stays]
 
 
 def _own_media(repository: Repository, settings: Settings) -> tuple[str, bool]:
@@ -106,9 +122,15 @@ def _own_media(repository: Repository, settings: Settings) -> tuple[str, bool]:
     return media, found.values.get("offsite", False)
 
 
-def _status(location: str, place: Place, snapshots: Sequence[Snapshot]) -> CopyStatus:
+def _status(
+    location: str,
+    place: Place,
+    snapshots: Sequence[Snapshot],
+    wanted: Sequence[Snapshot] | None = None,
+) -> CopyStatus:
     firsts = place.standing.first_ids
-    lacking = [s.time_ns for s in snapshots if first_id(s) not in firsts]
+    meant = snapshots if wanted is None else wanted
+    lacking = [s.time_ns for s in meant if first_id(s) not in firsts]
     ahead = firsts - set(map(first_id, snapshots))
     return CopyStatus(location, place, len(lacking), min(lacking, default=None), len(ahead))
 

@@ -99,6 +99,14 @@ def judge(
     return list(verdicts.values())
 
 
+def kept_ids(
+    snapshots: Sequence[Snapshot], policy_of: PolicyOf, now_ns: int, zone: tzinfo
+) -> frozenset[ObjectId]:
+    """Return the snapshots that stay, each taken at its word."""
+    judged = judge(snapshots, {}, policy_of, now_ns, zone)
+    return frozenset(j.snapshot.id for j in judged if j.keep)
+
+
 def _counts(snapshot: Snapshot, component: Component) -> bool:
     return (
         component.status == SUCCESS

@@ -5,7 +5,7 @@ objects, so those name every pack that the snapshots need, whatever is backed up
 that was killed has put packs that nothing names yet; the next finds them in the listing.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 
 from snap.backends.base import Backend, BackendError, ObjectNotFound, ShortRead
@@ -29,6 +29,10 @@ COPIED_PREFIXES = (KEY_PREFIX, "data/", "meta/", INDEX_PREFIX, SNAPSHOT_PREFIX)
 format reserves is not written yet."""
 
 
+Keeps = Callable[[Sequence[Snapshot]], Set[ObjectId]]
+"""Gives the ids of those snapshots that stay."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReplicateOptions:
     """How a copy is brought up to date.
@@ -38,12 +42,15 @@ class ReplicateOptions:
         verify: Read again all that the copy holds, and all that is put.
         dry_run: Only count what would be put.
         workers: How many objects are on their way at once; the bytes are bounded as well.
+        keeps: Of all snapshots of the repository and the copy, those that the copy's own policy
+            lets stay: others are not put, since they would be forgotten there again. None: all.
     """
 
     owner: Owner
     verify: bool = False
     dry_run: bool = False
     workers: int = WORKERS
+    keeps: Keeps | None = None
 
 
 @dataclass(slots=True)
@@ -258,11 +265,15 @@ class _Replication:
         self.report.ahead = sum(
             1 for first, revision in later.items() if revision >= here.get(first, 0)
         )
-        return [
+        new = [
             s
             for s in self._snapshots
             if later.get(first_id(s), -1) <= s.revision and self._lacks(self._stored(s))
         ]
+        if new and self._options.keeps is not None:
+            stays = self._options.keeps(latest_revisions([*self._snapshots, *own]))
+            new = [s for s in new if s.id in stays]
+        return new
 
     def _stored(self, snapshot: Snapshot) -> StoredObject:
         name = SNAPSHOT_PREFIX + snapshot.id.hex()

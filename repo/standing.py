@@ -5,7 +5,7 @@ Told from listings, so it is quick; that the bytes are what they were, ``check -
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from snap.backends.base import Backend, BackendError, ObjectNotFound, ShortRead
@@ -51,12 +51,14 @@ class Standing:
 
     Attributes:
         first_ids: Of the snapshots that it shows, the ids that they had first.
+        extra: Those of them that the repository does not have.
         problem: Why it is not whole, in words.
     """
 
     state: CopyState
     first_ids: frozenset[ObjectId] = frozenset()
     problem: str = ""
+    extra: tuple[Snapshot, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,18 +177,19 @@ def examine_copy(
 def _examine(repository: Repository, backend: Backend, snapshots: Collection[Snapshot]) -> Standing:
     known = {SNAPSHOT_PREFIX + s.id.hex(): first_id(s) for s in snapshots}
     listed = list_sizes(backend, SNAPSHOT_PREFIX)
-    firsts = []
-    for name in listed:
+    firsts, extra = [known[name] for name in listed if name in known], []
+    for name in listed.keys() - known.keys():
         try:
-            firsts.append(known.get(name) or first_id(snapshot_at(repository.keys, backend, name)))
+            extra.append(snapshot_at(repository.keys, backend, name))
         except (ObjectNotFound, ShortRead):
             continue
+    firsts += map(first_id, extra)
     index = list_sizes(backend, INDEX_PREFIX)
     own_index = list_sizes(repository.backend, INDEX_PREFIX)
     own = own_index | list_sizes(repository.backend, SNAPSHOT_PREFIX)
     cut = sum(1 for name, size in (listed | index).items() if own.get(name, size) != size)
     absent = _absent_packs(repository, backend, own_index.keys(), index.keys())
-    return _standing(firsts, len(absent), cut)
+    return replace(_standing(firsts, len(absent), cut), extra=tuple(extra))
 
 
 def _standing(firsts: Iterable[ObjectId], absent: int, cut: int = 0) -> Standing:

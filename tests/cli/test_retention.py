@@ -70,6 +70,16 @@ def test_a_copys_own_policy_counts_in_the_copy(initialized: Snap, configured: Pa
         s["id"] for s in json.loads(initialized.ok("-r", "usb", "snapshots", "--json").raw)
     ] == (ids[-4:])
     assert len(initialized.ok("snapshots", "--json").json) == 5
+    # What it let go does not come back, and is not asked of it.
+    initialized.ok("replicate")
+    assert [s["id"] for s in initialized.ok("-r", "usb", "snapshots", "--json").json] == ids[-4:]
+    status = initialized("status", "--json").json
+    assert [(c["name"], c["behind"]) for c in status["copies"]] == [("repository", 0), ("usb", 0)]
+    newest = back_up(initialized, 1)
+    assert initialized("status", "--json").json["copies"][1]["behind"] == 1
+    initialized.ok("replicate")
+    copied = [s["id"] for s in initialized.ok("-r", "usb", "snapshots", "--json").json]
+    assert copied == [*ids[-4:], *newest]
 
 
 @pytest.mark.parametrize(

@@ -98,3 +98,22 @@ def test_without_copies_and_without_sources(initialized: Snap, clean: Path, fold
         "status",
     ]
     assert initialized("run", "--read-data-subset", "nothing").code == 2
+
+
+def test_a_run_forgets_here_and_in_the_copies_as_configured(night: Snap, clean: Path) -> None:
+    with (clean / "home/.config/snap/snap.toml").open("a") as file:
+        file.write("[retention]\nkeep_last = 2\n[copies.usb.retention]\nkeep_last = 1\n")
+    for _ in range(3):
+        night.ok("backup")
+    told = night("run", "--json").summary
+    assert [(s["step"], s["exit_code"]) for s in told["steps"]] == [
+        ("backup", 0),
+        ("check", 0),
+        ("forget", 0),
+        ("replicate", 0),
+        ("forget in usb", 0),
+        ("status", 0),
+    ]
+    counts = [len(night.ok("-r", r, "snapshots", "--json").json) for r in ("repo", "office", "usb")]
+    assert counts == [2, 2, 1]
+    assert night("run", "--json").summary["ok"]
