@@ -16,6 +16,7 @@ from .base import (
     BackendError,
     ObjectExists,
     ObjectNotFound,
+    PermissionDenied,
     RetentionUnsupported,
     ShortRead,
 )
@@ -132,11 +133,12 @@ class _Probe:
 
     def run(self) -> Iterator[Promise]:
         tries = (
-            ("objects are stored and deleted", Level.ESSENTIAL, self._put_get_delete),
+            ("objects are stored and read", Level.ESSENTIAL, self._put_get),
             ("objects are replaced whole", Level.ESSENTIAL, self._overwrite),
             ("parts of objects are read", Level.ESSENTIAL, self._ranges),
             ("data packs are stored and read at once", Level.ESSENTIAL, self._data),
             ("listings are complete", Level.ESSENTIAL, self._listing),
+            ("objects that are deleted are gone", Level.WANTED, self._delete),
             ("listings show what is new at once", Level.WANTED, self._listing_at_once),
             ("of two that create one object, one wins", Level.WANTED, self._race),
             ("the store's clock is ours", Level.WANTED, self._skew),
@@ -159,23 +161,29 @@ class _Probe:
         self._names.append(name)
         return name
 
-    def _put_get_delete(self) -> str:
+    def _put_get(self) -> str:
         for what, content in (("full", _CONTENT), ("empty", b"")):
             name = self._name(what)
             self._backend.put(name, content)
             _require(self._backend.get(name) == content, "what is read is not what was stored")
             size = self._backend.stat(name).size_bytes
             _require(size == len(content), f"{len(content)} bytes were stored, it says {size}")
-            self._backend.delete(name)
-            _require(self._is_gone(name), "an object that was deleted is still read")
         return ""
 
-    def _is_gone(self, name: str) -> bool:
+    def _delete(self) -> str:
+        name = self._name("deleted")
+        self._backend.put(name, _CONTENT)
+        try:
+            self._backend.delete(name)
+        except PermissionDenied as error:
+            raise _Broken(
+                f"{error}: a key that is removed stays for now, as does the rest"
+            ) from error
         try:
             self._backend.get(name)
         except ObjectNotFound:
-            return True
-        return False
+            return ""
+        raise _Broken("an object that was deleted is still read")
 
     def _overwrite(self) -> str:
         name = self._name("overwrite")
@@ -221,8 +229,9 @@ class _Probe:
         self._backend.put(name, b"x")
         late = "a backup may not see yet what another has just stored, and stores it again"
         _require(name in self._listed(), late)
-        self._backend.delete(name)
-        _require(name not in self._listed(), "what was deleted is still listed for a while")
+        with contextlib.suppress(PermissionDenied):
+            self._backend.delete(name)
+            _require(name not in self._listed(), "what was deleted is still listed for a while")
         return ""
 
     def _race(self) -> str:

@@ -10,6 +10,7 @@ import pytest
 from tests.servers.http_proxy import (
     CUT_ANSWER,
     CUT_REQUEST,
+    DELAY,
     LOSE_ANSWER,
     REFUSE,
     Trouble,
@@ -18,6 +19,7 @@ from tests.servers.http_proxy import (
 from tests.servers.s3 import Bucket, S3Server
 
 from .command import Snap, picture
+from .test_memory import LIMIT_MIB, peak_mib
 
 MIB = 1 << 20
 
@@ -213,3 +215,21 @@ def test_no_secret_is_in_an_error_or_in_the_process_list(
     done = snap.run("init")
     assert done.returncode == 2
     assert b"hush" not in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_memory_is_bounded_with_eight_uploads_on_their_way(bucket: Bucket, tmp_path: Path) -> None:
+    chance = random.Random(3)
+    (tmp_path / "data").mkdir()
+    with (tmp_path / "data/f").open("wb") as file:
+        for _ in range(500):
+            file.write(chance.randbytes(MIB))
+    with proxy(bucket.server.endpoint) as between:
+        snap = remote(bucket.url_through(between.endpoint), tmp_path)
+        snap.init()
+        between.troubles = [Trouble(DELAY, "PUT", "/data/", times=None, seconds=0.5)]
+        backup = peak_mib(snap, "backup", "-q", str(tmp_path / "data"))
+        between.troubles = []
+        restore = peak_mib(snap, "restore", "-q", "latest", "--target", str(tmp_path / "out"))
+    print(f"backup {backup:.0f} MiB, restore {restore:.0f} MiB")
+    assert max(backup, restore) < LIMIT_MIB

@@ -10,6 +10,7 @@ from snap.backends.base import (
     Backend,
     BackendUnavailable,
     Buffer,
+    ObjectRetained,
     ObjectStat,
     PermissionDenied,
     StorageFull,
@@ -138,8 +139,7 @@ class LivesInTheFuture(MemoryBackend):
 @pytest.mark.parametrize(
     ("make", "name", "words"),
     [
-        (LosesContent, "objects are stored and deleted", "not what was stored"),
-        (NeverDeletes, "objects are stored and deleted", "still read"),
+        (LosesContent, "objects are stored and read", "not what was stored"),
         (NeverReplaces, "objects are replaced whole", "old content"),
         (ReadsElsewhere, "parts of objects are read", "another part"),
         (ForgetsInListings, "listings are complete", "one is missing"),
@@ -171,6 +171,16 @@ def test_a_store_that_breaks_another_promise_can_be_used_with_care(
     report = probed(make())
     assert report.ok
     assert {p.name: words in p.words for p in report.broken(Level.WANTED)} == {name: True}
+
+
+def test_a_store_that_does_not_delete_can_be_used_with_care() -> None:
+    names = [p.name for p in probed(NeverDeletes()).broken(Level.WANTED)]
+    assert names == ["objects that are deleted are gone", "listings show what is new at once"]
+    kept = Fault("delete", error=lambda: ObjectRetained("kept until tomorrow"), times=None)
+    report = probed(FaultyBackend(MemoryBackend(), kept))
+    assert report.ok
+    (promise,) = report.broken(Level.WANTED)
+    assert "kept until tomorrow" in promise.words
 
 
 def test_how_far_the_stores_clock_is_off_is_told() -> None:

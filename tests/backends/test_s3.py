@@ -5,8 +5,10 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
+import botocore.auth
 import pytest
 
 from snap.backends.base import (
@@ -296,6 +298,24 @@ def test_a_bucket_elsewhere_is_said_with_its_region(between: Proxy, far: S3Backe
         with pytest.raises(BackendError) as caught:
             call()
         assert "region=eu-south-1" in caught.value.hint
+
+
+def test_a_clock_that_is_hours_off_is_named(
+    store: S3Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = botocore.auth.get_current_datetime
+    late = timedelta(hours=5)
+    calls: list[Callable[[], object]] = [
+        lambda: store.put("a", b"x"),
+        lambda: store.stat("a"),
+        lambda: list(store.list("")),
+    ]
+    for call in calls:
+        with monkeypatch.context() as patch, pytest.raises(BackendError) as caught:
+            patch.setattr("botocore.auth.get_current_datetime", lambda: now() + late)
+            call()
+        assert type(caught.value) is BackendError
+        assert "clock" in caught.value.hint
 
 
 def test_a_missing_boto3_is_said_with_the_extra_to_install(

@@ -16,7 +16,7 @@ def test_the_store_itself_can_be_tried(initialized: Snap, clean: Path) -> None:
     assert summary["ok"] is True
     assert abs(summary["clock_skew_seconds"]) < 60
     kept = {p["name"]: (p["level"], p["kept"]) for p in summary["promises"]}
-    assert kept["objects are stored and deleted"] == ("essential", True)
+    assert kept["objects are stored and read"] == ("essential", True)
     assert kept["objects can be protected from deletion"] == ("optional", False)
     assert {p for p in (clean / "repo").rglob("*") if p.is_file()} == before
 
