@@ -34,9 +34,7 @@ def _open(location: str) -> Backend:
     scheme, separator, rest = location.partition("://")
     if location.startswith("sftp:") and scheme != "sftp":
         # As restic has it: a folder of this name would be made, and the backup stay here.
-        raise UsageError(
-            "an SSH server's folder has another form", "write sftp://user@host/folder"
-        )
+        raise UsageError("an SSH server's folder has another form", "write sftp://user@host/folder")
     if not separator:
         return LocalBackend(_folder(location))
     if scheme == "file":

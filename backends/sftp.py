@@ -239,7 +239,7 @@ class SftpBackend:
                 buffer.write(part)
                 at, size = at + len(part), size - len(part)
 
-        await connection.in_blocks(len(whole), read)
+        await connection.read_blocks(len(whole), read)
         return buffer.getvalue()
 
     async def _scan_all(self, connection: Connection, prefixes: _Names) -> _Listings:
@@ -332,7 +332,7 @@ class SftpBackend:
             await connection.ask(file.write(part, at))
 
         try:
-            await connection.in_blocks(len(data), write)
+            await connection.write_blocks(len(data), write)
             with suppress(asyncssh.SFTPOpUnsupported):
                 await connection.ask(file.fsync())
             found = await connection.ask(file.stat())
