@@ -16,6 +16,7 @@ from .config import RepositoryConfig
 from .copy import open_copy
 from .ids import ObjectId, pack_name
 from .lease import Lease, Owner, remove_dead
+from .live import LiveBlobs
 from .objects import WORKERS, StoredObject, list_sizes
 from .progress import Reporter
 from .repository import INDEX_PREFIX, KEY_PREFIX, SNAPSHOT_PREFIX, Repository
@@ -233,13 +234,26 @@ class _Replication:
         """Put the snapshots that the copy lacks, then remove the revisions that they replace."""
         own = self._own_snapshots()
         new = self._new_snapshots(own)
-        if new and self.report.problems:
+        if new and (self.report.problems or not self._have_all_they_need(new)):
             whole = whole_snapshots(self._repository, self._backend, self._config, new)
             self.report.held_back = [s for s in new if s not in whole]
             new = whole
         self.report.snapshots = self._put(map(self._stored, new))
         self._remove_replaced(own)
         self.report.problems += self._damaged.values()
+
+    def _have_all_they_need(self, snapshots: list[Snapshot]) -> bool:
+        """Return whether index objects name every blob of the snapshots; their packs were put.
+
+        An index object that the repository lost leaves no other trace.
+        """
+        missing: list[str] = []
+        live = LiveBlobs(self._repository, lambda where, _: missing.append(where))
+        for snapshot in snapshots:
+            for component in snapshot.components:
+                if component.subtree is not None:
+                    live.follow(component.name, component.subtree)
+        return not missing
 
     def _own_snapshots(self) -> list[Snapshot]:
         """Return the snapshots that only the copy has."""

@@ -139,6 +139,20 @@ def test_a_damaged_object_of_any_kind_is_named_and_harms_no_other(
     assert errors(place, recovery_key) == []
 
 
+def test_a_snapshot_whose_index_was_lost_here_is_not_shown_there(
+    filled: Repository, open_again: Opener, recovery_key: str
+) -> None:
+    known = set(names(filled.backend, "index/"))
+    back_up(filled, DictSource(files(3)))
+    [lost] = set(names(filled.backend, "index/")) - known
+    filled.backend.delete(lost)
+    place = new_copy(filled)
+    report = replicate(open_again(), place)
+    assert [s.id for s in report.held_back] == [list_snapshots(filled)[-1].id]
+    assert not report.ok
+    assert contents(place, recovery_key) == [files(1), files(2)]
+
+
 def test_verify_finds_and_replaces_what_rotted_in_the_copy(filled: Repository) -> None:
     place = new_copy(filled)
     replicate(filled, place)
