@@ -318,6 +318,9 @@ def _check_copies(values: Mapping[str, Any], lines: Lines) -> Iterator[Problem]:
         if not _COPY_NAME.fullmatch(name):
             hint = "letters, digits, '-', '_' and '.', so that it cannot be taken for a place"
             yield Problem(lines.get(path, 0), f"not a name for a copy: {name!r}", hint)
+        if name == "repository":
+            hint = "that is what the repository itself is called"
+            yield Problem(lines.get(path, 0), "a copy cannot be named 'repository'", hint)
         yield from _check_table(table, _COPY, path, lines)
         yield from _check_retention(table, path, lines)
         location = table.get("location")

@@ -96,7 +96,7 @@ def _open_first(settings: Settings, others: list[CopyPlace], error: SnapError) -
         place = others.pop(0)
         try:
             repository = _open(settings, place.location)
-        except (BackendError, RepositoryNotFound, IntegrityError) as failure:
+        except SnapError as failure:
             print_warning(f"copy {place.name} cannot help: {failure}", as_json=settings.json)
             continue
         print_warning(f"{error}: reading from copy {place.name} instead", as_json=settings.json)

@@ -110,7 +110,12 @@ class BlobReader:
             plain = self._try_locations(again, kind, failures)
         if plain is None and self._elsewhere is not None:
             plain = self._elsewhere.read_blob(id_, kind)
+            # Where no copy helps, each try is worth its time.
+            self._is_down = self._is_down and plain is not None
         if plain is not None:
+            # An error holds the frames it went through, and these hold the list: without this the
+            # blob would stay in memory until cycles are looked for, which is rarely.
+            failures.clear()
             return plain
         unavailable = [f for f in failures if not isinstance(f, IntegrityError)]
         if unavailable:

@@ -57,7 +57,8 @@ class Fallback:
         self._lock = threading.Lock()
 
     def __enter__(self) -> "Fallback":
-        self._repository.set_fallback(self)
+        if self._waiting:
+            self._repository.set_fallback(self)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,7 +1,9 @@
 """Leases: a running operation's sign of life (spec/FORMAT.md §11, design §7)."""
 
+import contextlib
 import os
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -192,3 +194,19 @@ def process_exists(pid: int) -> bool:
     except (PermissionError, OverflowError):
         return True
     return True
+
+
+def remove_dead(
+    backend: Backend, keys: Keys, own: Lease, hostname: str, operations: Collection[str]
+) -> None:
+    """Remove what runs of these kinds that were killed left.
+
+    For those whose remains tell nobody anything; those of backups do (`adopt_interrupted`).
+    """
+    store_now_ns = backend.stat(own.name).modified_ns
+    for state in list_leases(backend, keys):
+        is_one = state.owner is not None and state.owner.operation in operations
+        if is_one and state.id != own.id and is_dead(state, store_now_ns, hostname):
+            with contextlib.suppress(BackendError):
+                # Where it cannot be deleted it is dead all the same.
+                backend.delete(state.name)

@@ -20,11 +20,11 @@ from .crypto import Keys
 from .envelope import open_object
 from .ids import Kind, pack_name
 from .index import split_index
-from .lease import Lease, Owner
+from .lease import Lease, Owner, remove_dead
 from .objects import WORKERS, StoredObject, get_verified
 from .progress import Reporter
 from .readme import README_TEXT
-from .replicate import first_id, list_copied
+from .replicate import COPYING, first_id, list_copied
 from .repository import INDEX_PREFIX, KEY_PREFIX, SNAPSHOT_PREFIX, unlock
 from .snapshot import Snapshot
 from .transfer import Reading, Transfer, problem_of
@@ -101,14 +101,17 @@ def run_repair(
     config = _config_of_copy(source, secrets)
     run = _Repair(target, source, secrets.keys, reporter)
     broken = _examine_config(target, secrets, run.has_common)
-    with Lease(target, secrets.keys, owner, clock), Lease(source, secrets.keys, owner, clock):
+    keys = secrets.keys
+    with Lease(target, keys, owner, clock) as own, Lease(source, keys, owner, clock) as lease:
+        for store, held in ((target, own), (source, lease)):
+            remove_dead(store, keys, held, owner.hostname, COPYING)
         run.read()
         run.heal()
         _mend_readme(target, run.report)
         if broken is not None:
-            own = replace(config, instance_id=os.urandom(16), created_ns=clock())
+            anew = replace(config, instance_id=os.urandom(16), created_ns=clock())
             is_missing = broken.problem == "missing"
-            target.put(CONFIG_NAME, own.encode(secrets.keys.config_key), exclusive=is_missing)
+            target.put(CONFIG_NAME, anew.encode(secrets.keys.config_key), exclusive=is_missing)
             run.report.healed.append(broken)
     return run.report
 

@@ -5,7 +5,7 @@ objects, so those name every pack that the snapshots need, whatever is backed up
 that was killed has put packs that nothing names yet; the next finds them in the listing.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, field
 
 from snap.backends.base import Backend, BackendError, ObjectNotFound, ShortRead
@@ -15,7 +15,8 @@ from .catalog import Problem, latest_revisions, readable_snapshots, snapshot_at
 from .config import RepositoryConfig
 from .copy import open_copy
 from .ids import ObjectId, pack_name
-from .lease import Lease, Owner, is_dead, list_leases
+from .lease import Lease, Owner, remove_dead
+from .live import LiveBlobs
 from .objects import WORKERS, StoredObject, list_sizes
 from .progress import Reporter
 from .repository import INDEX_PREFIX, KEY_PREFIX, SNAPSHOT_PREFIX, Repository
@@ -24,6 +25,8 @@ from .transfer import Reading, Transfer
 from .whole import whole_snapshots
 
 OPERATION = "replicate"
+COPYING = frozenset({OPERATION, "repair"})
+"""What leases are called whose owners write only whole objects under their own names."""
 COPIED_PREFIXES = (KEY_PREFIX, "data/", "meta/", INDEX_PREFIX, SNAPSHOT_PREFIX)
 """What a copy has of its repository. Leases and ``doomed`` are about one place; whatever else the
 format reserves is not written yet."""
@@ -114,7 +117,8 @@ def run_replicate(
         Lease(repository.backend, keys, owner, clock) as own,
         Lease(backend, keys, owner, clock) as lease,
     ):
-        _remove_dead_leases(repository, backend, lease, owner.hostname)
+        for store, held in ((repository.backend, own), (backend, lease)):
+            remove_dead(store, keys, held, owner.hostname, COPYING)
         if options.verify:
             run.read_all(name)
         run.plan()
@@ -237,13 +241,26 @@ class _Replication:
         """Put the snapshots that the copy lacks, then remove the revisions that they replace."""
         own = self._own_snapshots()
         new = self._new_snapshots(own)
-        if new and self.report.problems:
+        if new and (self.report.problems or not self._have_all_they_need(new)):
             whole = whole_snapshots(self._repository, self._backend, self._config, new)
             self.report.held_back = [s for s in new if s not in whole]
             new = whole
         self.report.snapshots = self._put(map(self._stored, new))
         self._remove_replaced(own)
         self.report.problems += self._damaged.values()
+
+    def _have_all_they_need(self, snapshots: list[Snapshot]) -> bool:
+        """Return whether index objects name every blob of the snapshots; their packs were put.
+
+        An index object that the repository lost leaves no other trace.
+        """
+        missing: list[str] = []
+        live = LiveBlobs(self._repository, lambda where, _: missing.append(where))
+        for snapshot in snapshots:
+            for component in snapshot.components:
+                if component.subtree is not None:
+                    live.follow(component.name, component.subtree)
+        return not missing
 
     def _own_snapshots(self) -> list[Snapshot]:
         """Return the snapshots that only the copy has."""
@@ -312,25 +329,3 @@ def list_copied(backend: Backend) -> dict[str, int]:
     for prefix in COPIED_PREFIXES:
         sizes |= list_sizes(backend, prefix)
     return sizes
-
-
-def _remove_dead_leases(
-    repository: Repository, backend: Backend, own: Lease, hostname: str
-) -> None:
-    """Remove what runs of this kind that were killed left; theirs tell nobody anything."""
-    for name in _dead_leases(repository, backend, own, hostname):
-        try:
-            backend.delete(name)
-        except BackendError:
-            # It is dead all the same.
-            continue
-
-
-def _dead_leases(
-    repository: Repository, backend: Backend, own: Lease, hostname: str
-) -> Iterator[str]:
-    store_now_ns = backend.stat(own.name).modified_ns
-    for state in list_leases(backend, repository.keys):
-        is_ours = state.owner is not None and state.owner.operation == OPERATION
-        if is_ours and state.id != own.id and is_dead(state, store_now_ns, hostname):
-            yield state.name

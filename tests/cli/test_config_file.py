@@ -89,6 +89,7 @@ exclud = ["x"]
         ("[copies.a]\nlocation = 'x'\nmedia = 'y'\nkeep = {}", 4, "unknown key 'keep'"),
         ("[copies.'a/b']\nlocation = 'x'\nmedia = 'y'", 1, "not a name for a copy: 'a/b'"),
         ("repository = 'x'\n[copies.a]\nlocation = 'x'\nmedia = 'y'", 3, "as the repository"),
+        ("[copies.repository]\nlocation = 'x'\nmedia = 'y'", 1, "cannot be named 'repository'"),
         ("[rule]\ncopies = -1", 2, "not a whole number: -1"),
         ("[rule]\ncopies = true", 2, "not a whole number: True"),
         ("password_file = 'a'\npassword_command = 'b'", 2, "exclude each other"),

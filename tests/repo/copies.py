@@ -14,6 +14,8 @@ from snap.repo.replicate import OPERATION, ReplicateOptions, ReplicateReport, ru
 from snap.repo.repository import Repository, open_repository
 
 OWNER = Owner(OPERATION, "host", 1)
+DEAD = Owner(OPERATION, "host", 2**22 + 1)
+"""Of a process that is gone: what it leaves is removed by the next run."""
 NAMES = (b"a", b"b")
 
 
@@ -35,9 +37,14 @@ def new_copy(repository: Repository) -> MemoryBackend:
 
 
 def replicate(
-    repository: Repository, place: Backend, *, verify: bool = False, dry_run: bool = False
+    repository: Repository,
+    place: Backend,
+    *,
+    verify: bool = False,
+    dry_run: bool = False,
+    owner: Owner = OWNER,
 ) -> ReplicateReport:
-    options = ReplicateOptions(OWNER, verify=verify, dry_run=dry_run)
+    options = ReplicateOptions(owner, verify=verify, dry_run=dry_run)
     return run_replicate(repository, place, options, SilentReporter(), name="copy")
 
 

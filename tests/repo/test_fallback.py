@@ -1,5 +1,7 @@
 """What the repository does not have whole comes from a copy, and it is said from which."""
 
+import gc
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -134,6 +136,49 @@ def test_a_store_that_stops_answering_is_not_asked_again(
             assert restored(opened) == files(1)
         # As many as there are threads may have asked at once.
         assert gone.calls <= 8
+
+
+def test_where_no_copy_helps_the_store_is_asked_each_time(
+    backend: MemoryBackend, place: MemoryBackend, recovery_key: str
+) -> None:
+    for name in names(place, "data/"):
+        delete(place, name)
+    once = Fault("get", "data/", times=1, error=lambda: BackendUnavailable("for a moment"))
+    faulty = FaultyBackend(backend, once)
+    with open_repository(faulty, recovery_key, cache_dir=None) as opened:
+        [snapshot] = list_snapshots(opened)
+        with Fallback(opened, [other(place)]):
+            with pytest.raises(BackendUnavailable):
+                b"".join(dump_file(opened, snapshot, "data", (b"a",)))
+            assert b"".join(dump_file(opened, snapshot, "data", (b"a",))) == files(1)[b"a"]
+
+
+def test_blobs_taken_from_a_copy_do_not_stay_in_memory(
+    backend: MemoryBackend, place: MemoryBackend, recovery_key: str
+) -> None:
+    for name in names(backend, "data/"):
+        delete(backend, name)
+    with (
+        open_repository(backend, recovery_key, cache_dir=None) as opened,
+        Fallback(opened, [other(place)]),
+    ):
+        [snapshot] = list_snapshots(opened)
+        for _ in dump_file(opened, snapshot, "data", (b"a",)):
+            pass
+        gc.collect()
+        gc.disable()
+        tracemalloc.start()
+        try:
+            before, _ = tracemalloc.get_traced_memory()
+            for _ in range(30):
+                for _ in dump_file(opened, snapshot, "data", (b"a",)):
+                    pass
+            after, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+            gc.enable()
+    # 30 times 150,000 bytes were read.
+    assert after - before < 1_500_000
 
 
 def test_it_is_known_which_copies_have_an_object_whole(

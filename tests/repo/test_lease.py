@@ -12,6 +12,7 @@ from snap.repo.lease import (
     RepositoryLocked,
     is_dead,
     list_leases,
+    remove_dead,
 )
 from snap.repo.repository import Repository
 
@@ -72,3 +73,28 @@ def test_a_process_of_this_host_that_is_gone_is_dead_at_once() -> None:
     assert not is_dead(state("elsewhere", gone), 1000, "host")
     assert not is_dead(state("host", os.getpid()), 1000, "host")
     assert not is_dead(state("host", 1), 1000, "host")
+
+
+def test_dead_leases_of_the_kinds_that_are_named_are_removed(
+    lease: Lease, repository: Repository, backend: MemoryBackend, clock: FakeClock
+) -> None:
+    gone = 2**22 + 1
+    owners = [
+        Owner("replicate", "host", gone),
+        Owner("backup", "host", gone),
+        Owner("replicate", "host", os.getpid()),
+        Owner("replicate", "elsewhere", gone),
+    ]
+    for owner in owners:
+        Lease(backend, repository.keys, owner, clock)._put()
+    with lease:
+        remove_dead(backend, repository.keys, lease, "host", {"replicate"})
+        left = [state.owner for state in list_leases(backend, repository.keys)]
+        assert set(left) == {OWNER, *owners[1:]}
+        clock.now_ns += 31 * MINUTE_NS
+        lease._put()
+        remove_dead(backend, repository.keys, lease, "host", {"replicate"})
+        assert {state.owner for state in list_leases(backend, repository.keys)} == {
+            OWNER,
+            owners[1],
+        }
