@@ -45,6 +45,7 @@ class Outage:
         self._lock = threading.Lock()
         self._started_by = ""
         self._is_on = False
+        self._has_stopped = False
         self._thread: threading.Thread | None = None
         self._error: SnapError | None = None
         self.point_ns = 0
@@ -130,6 +131,7 @@ class Outage:
             self._is_on = True
             self._begun_ns = begun_ns
             self._server.stop(self._options.stop_seconds)
+            self._has_stopped = True
         self.point_ns = self._clock()
 
     def end_soon(self) -> None:
@@ -153,10 +155,13 @@ class Outage:
 
     def _start(self) -> None:
         try:
-            if self._server.is_running():
+            if not self._server.is_running():
+                self._server.start(self._started_by)
+                self.wait_online()
+            elif self._has_stopped:
                 self._end_with_one_that_runs()
             else:
-                self._server.start(self._started_by)
+                # It did not stop in time, and no dump had anything of it.
                 self.wait_online()
             self._is_on = False
             self.downtime_ns = self._clock() - self._begun_ns
