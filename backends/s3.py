@@ -129,7 +129,10 @@ class S3Backend:
 
     def stat(self, name: str) -> ObjectStat:
         """Return size and time."""
-        return _stat_of(name, self._head(name))
+        with self._translated("stat", name):
+            answer = self._head(name)
+            modified_ns = _whole_seconds_ns(answer["LastModified"])
+            return ObjectStat(name, int(answer["ContentLength"]), modified_ns)
 
     def list(self, prefix: str) -> Iterator[ObjectStat]:
         """Yield the objects under ``prefix`` in the order of their names, a thousand a request."""
@@ -138,12 +141,10 @@ class S3Backend:
         while True:
             with self._translated("list", prefix):
                 page = self._client.list_objects_v2(**asked)
-            for found in page.get("Contents", ()):
-                name = found["Key"][len(self._place.prefix) :]
-                if _is_name(name):
-                    size, modified = int(found["Size"]), found["LastModified"]
-                    yield ObjectStat(name, size, _whole_seconds_ns(modified))
-            if not page["IsTruncated"]:
+                is_last = not page["IsTruncated"]
+                found = [self._listed(entry) for entry in page.get("Contents", ())]
+            yield from (stat for stat in found if _is_name(stat.name))
+            if is_last:
                 return
             token = page.get("NextContinuationToken")
             if not token or token == asked.get("ContinuationToken"):
@@ -179,7 +180,17 @@ class S3Backend:
             raise translate_answer(error.response, operation, name, self.location) from error
         except self._failures as error:
             raise translate_failure(error, name, self.location) from error
+        except KeyError as error:
+            # Something else than an S3 server, such as a gateway with a page of its own.
+            raise BackendUnavailable(
+                f"{self.location}: {name}: an answer came that is not of S3: it has no {error}",
+                "check the endpoint, and that no proxy answers for it",
+            ) from error
         self._bucket_seen = True
+
+    def _listed(self, entry: dict[str, Any]) -> ObjectStat:
+        name = entry["Key"][len(self._place.prefix) :]
+        return ObjectStat(name, int(entry["Size"]), _whole_seconds_ns(entry["LastModified"]))
 
     def _head(self, name: str) -> dict[str, Any]:
         where = self._where(name)
@@ -391,11 +402,6 @@ def _status(response: dict[str, Any]) -> int:
 def _whole_seconds_ns(moment: datetime) -> int:
     # Some servers tell fractions in one answer and leave them out in the other.
     return int(moment.timestamp()) * _SECOND_NS
-
-
-def _stat_of(name: str, answer: dict[str, Any]) -> ObjectStat:
-    modified_ns = _whole_seconds_ns(answer["LastModified"])
-    return ObjectStat(name, int(answer["ContentLength"]), modified_ns)
 
 
 def _kept_until(answer: dict[str, Any]) -> str:

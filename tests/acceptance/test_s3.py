@@ -19,6 +19,7 @@ from tests.servers.http_proxy import (
 from tests.servers.s3 import Bucket, S3Server
 
 from .command import Snap, picture
+from .test_kill import survive_kills
 from .test_memory import LIMIT_MIB, peak_mib
 
 MIB = 1 << 20
@@ -233,3 +234,8 @@ def test_memory_is_bounded_with_eight_uploads_on_their_way(bucket: Bucket, tmp_p
         restore = peak_mib(snap, "restore", "-q", "latest", "--target", str(tmp_path / "out"))
     print(f"backup {backup:.0f} MiB, restore {restore:.0f} MiB")
     assert max(backup, restore) < LIMIT_MIB
+
+
+@pytest.mark.slow
+def test_kills_at_random_moments_lose_nothing_in_a_bucket(snap: RemoteSnap, tmp_path: Path) -> None:
+    survive_kills(snap, tmp_path, 5)

@@ -183,6 +183,11 @@ def test_another_answer_than_the_servers_own_is_not_believed(
     between: Proxy, far: S3Backend
 ) -> None:
     far.put("a", BIG)
+    between.troubles = [Trouble(REPLACE, status=200, body=b"<html></html>", times=None)]
+    with pytest.raises(BackendUnavailable, match="not of S3"):
+        list(far.list(""))
+    with pytest.raises(BackendUnavailable, match="not of S3"):
+        far.stat("a")
     between.troubles = [Trouble(REPLACE, "GET", status=200, body=b"<html>", times=None)]
     with pytest.raises((BackendUnavailable, ShortRead)):
         far.get("a", 0, 1000)
