@@ -95,8 +95,8 @@ class SftpBackend:
         """Store an object: temporary file, fsync, rename or link, fsync of the folder."""
         check_file_name(name)
         refuse_retention(self.location, retain_until_ns)
-        with memoryview(data) as view, view.cast("B") as flat:
-            self._run(name, lambda c: self._put(c, name, flat, exclusive=exclusive))
+        view = memoryview(data).cast("B")
+        self._run(name, lambda c: self._put(c, name, view, exclusive=exclusive))
 
     def get(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """Return the object or a range of it."""
@@ -268,9 +268,7 @@ class SftpBackend:
 
     async def _entries(self, connection: Connection, prefix: str) -> _Entries:
         try:
-            entries = await connection.ask(
-                connection.sftp.readdir(self._path(prefix).rstrip("/") or "/")
-            )
+            entries = await connection.scan(self._path(prefix).rstrip("/") or "/")
         except NO_SUCH as error:
             if self._root_was_there and not await self._find_root(connection):
                 raise self._root_is_gone() from error
@@ -294,7 +292,7 @@ class SftpBackend:
         except asyncssh.SFTPFailure as error:
             # What servers of the common version 3 say of a full disk as of everything else.
             if await self._is_full(connection, len(data)):
-                raise full(f"{self.location}: {name}", "no space left on the server") from error
+                raise full(f"{self.location}: {name}") from error
             raise
         except NO_SUCH as error:
             # Not ObjectNotFound: that would say something of the object, not of its place.
@@ -307,18 +305,17 @@ class SftpBackend:
         self, connection: Connection, name: str, data: memoryview, *, exclusive: bool
     ) -> None:
         temporary = f"{TEMPORARY}/{secrets.token_hex(16)}"
+        modified = await self._write(connection, temporary, data)
         moved = False
         try:
-            modified = await self._write(connection, temporary, data)
             if exclusive:
                 await self._link(connection, temporary, name, data)
             else:
                 await self._rename(connection, temporary, name)
                 moved = True
         finally:
-            if not moved and not connection.lost:
-                with suppress(asyncssh.Error, OSError):
-                    await connection.ask(connection.sftp.remove(self._path(temporary)))
+            if not moved:
+                await self._remove_part(connection, temporary)
         await self._sync_folder(connection, name.rpartition("/")[0])
         await self._sweep_once(connection, modified)
 
@@ -335,18 +332,33 @@ class SftpBackend:
             await connection.ask(file.write(part, at))
 
         try:
-            await connection.write_blocks(len(data), write)
-            with suppress(asyncssh.SFTPOpUnsupported):
-                await connection.ask(file.fsync())
-            found = await connection.ask(file.stat())
-        finally:
-            await self._close_file(connection, file)
-        if found.size != len(data):
-            raise BackendError(
-                f"{self.location}: {name}: the server kept {found.size} of {len(data)} bytes",
-                "check its disk and its log",
+            try:
+                await connection.write_blocks(len(data), write)
+                with suppress(asyncssh.SFTPOpUnsupported):
+                    await connection.ask(file.fsync())
+                found = await connection.ask(file.stat())
+            finally:
+                await self._close_file(connection, file)
+            if found.size != len(data):
+                raise BackendError(
+                    f"{self.location}: {name}: the server kept {found.size} of {len(data)} bytes",
+                    "check its disk and its log",
+                )
+        except BaseException as error:
+            # Looked up while the part still takes its room.
+            is_full = isinstance(error, asyncssh.SFTPFailure) and await self._is_full(
+                connection, len(data)
             )
+            await self._remove_part(connection, name)
+            if is_full:
+                raise full(f"{self.location}: {name}") from error
+            raise
         return found.mtime or 0
+
+    async def _remove_part(self, connection: Connection, name: str) -> None:
+        if not connection.lost:
+            with suppress(asyncssh.Error, OSError):
+                await connection.ask(connection.sftp.remove(self._path(name)))
 
     async def _rename(self, connection: Connection, temporary: str, name: str) -> None:
         old, new = self._path(temporary), self._path(name)
@@ -398,6 +410,8 @@ class SftpBackend:
             if self._root_was_there:
                 raise self._root_is_gone()
             await self._make_root(connection)
+        else:
+            self._root_was_there = True
         self._folders.add(folder)
 
     async def _make_root(self, connection: Connection) -> None:
@@ -418,14 +432,18 @@ class SftpBackend:
                 raise
 
     async def _sync_folder(self, connection: Connection, folder: str) -> None:
-        # OpenSSH opens folders too. Where a server does not, a rename is as durable as it makes it.
-        with suppress(asyncssh.SFTPOpUnsupported, asyncssh.SFTPFailure, asyncssh.SFTPNoSuchFile):
-            path = self._path(folder)
+        path = self._path(folder)
+        try:
             file = await connection.ask(connection.sftp.open(path, "rb", block_size=0))
             try:
                 await connection.ask(file.fsync())
             finally:
                 await self._close_file(connection, file)
+        except asyncssh.SFTPError as error:
+            # OpenSSH opens folders too. Where a server does not, a rename is as durable as it
+            # makes it.
+            if connection_lost(error):
+                raise
 
     async def _close_file(self, connection: Connection, file: asyncssh.SFTPClientFile) -> None:
         if not connection.lost:
@@ -443,6 +461,11 @@ class SftpBackend:
         if self._swept:
             return
         self._swept = True
+        # What was put is there by now, whatever becomes of this.
+        with suppress(asyncssh.Error, BackendError):
+            await self._sweep(connection, now)
+
+    async def _sweep(self, connection: Connection, now: int) -> None:
         for name, found in await self._entries(connection, f"{TEMPORARY}/"):
             if self._is_file(found) and (found.mtime or now) < now - STALE_SECONDS:
                 with suppress(asyncssh.SFTPError):

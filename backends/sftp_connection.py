@@ -31,6 +31,7 @@ _WRITES_IN_FLIGHT = 16
 _WINDOW_BYTES = 8 << 20
 """What the server may send ahead: as much as is asked for. The library's 2 MiB slow a long line."""
 
+_HUNG_UP = (asyncssh.ConnectionLost, ConnectionResetError, BrokenPipeError)
 _KEEPALIVE_SECONDS = 15
 _KEEPALIVES_MISSED = 4
 _SYSTEM_KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts"
@@ -84,6 +85,16 @@ class Connection:
         finally:
             self._waiting -= 1
             self._answered = self._loop.time()
+
+    async def scan(self, path: str) -> list[asyncssh.SFTPName]:
+        """Return what a folder holds. Each part of a long list counts as an answer."""
+        entries = []
+        scanned = self.sftp.scandir(path)
+        while True:
+            try:
+                entries.append(await self.ask(anext(scanned)))
+            except StopAsyncIteration:
+                return entries
 
     async def read_blocks(self, size: int, read: _Transfer) -> None:
         """Read a whole of ``size`` bytes by calling ``read(offset, length)`` for each block."""
@@ -162,7 +173,7 @@ async def connect(
         async with asyncio.timeout(timeout_seconds):
             try:
                 ssh = await asyncssh.connect(**options)
-            except (asyncssh.ConnectionLost, asyncssh.KeyExchangeFailed):
+            except (*_HUNG_UP, asyncssh.KeyExchangeFailed):
                 # A server with no key of the kinds that are known hangs up without a word. Asked
                 # for any key, it shows the one that it has, which is then checked as ever.
                 ssh = await asyncssh.connect(**options, server_host_key_algs="default")

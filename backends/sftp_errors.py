@@ -1,6 +1,7 @@
 """What the errors of an SSH connection and of an SFTP server mean."""
 
 import errno
+import os
 import socket
 
 import asyncssh
@@ -40,7 +41,9 @@ def connecting_failed(error: Exception, place: SftpPlace, timeout_seconds: float
         return kind(f"{where}: the host's name is not known", "check how the host is written")
     if isinstance(error, OSError) and error.errno in _TO_STAY:
         return BackendError(f"{where}: {error}", _CHECK_CONFIGURATION)
-    return BackendUnavailable(f"{where}: {error}", _CHECK_SERVER)
+    code = getattr(error, "errno", None)
+    reason = os.strerror(code) if code else str(error)
+    return BackendUnavailable(f"{where}: {reason}", _CHECK_SERVER)
 
 
 def _refused(error: Exception, place: SftpPlace) -> BackendError:
@@ -81,7 +84,7 @@ def lost(where: str, why: str) -> BackendUnavailable:
     return BackendUnavailable(f"{where}: the connection was lost: {why}", _CHECK_SERVER)
 
 
-def full(where: str, reason: str) -> StorageFull:
+def full(where: str, reason: str = "no space left on the server") -> StorageFull:
     """Return what it means that there is no room."""
     return StorageFull(
         f"{where}: {reason}", "free some space there; nothing that was stored is lost"

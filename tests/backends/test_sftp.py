@@ -118,12 +118,10 @@ def test_what_is_not_ours_is_not_listed(store: SftpBackend, tmp_path: Path) -> N
     assert [stat.name for stat in store.list("")] == ["d/a"]
 
 
-def test_a_root_that_was_there_and_is_gone_is_never_made_anew(
-    sshd: Sshd, store: SftpBackend
-) -> None:
+def test_a_root_that_was_there_and_is_gone_is_never_made_anew(store: SftpBackend) -> None:
     store.put("d/a", b"x")
     root = folder_of(store)
-    root.rename(root.with_name("unmounted"))
+    unmounted = root.rename(root.with_name(f"{root.name}-unmounted"))
     calls: list[Callable[[], object]] = [
         lambda: store.put("d/b", b"x"),
         lambda: list(store.list("d/")),
@@ -133,9 +131,21 @@ def test_a_root_that_was_there_and_is_gone_is_never_made_anew(
             call()
         assert caught.value.hint
     assert not root.exists()
-    root.with_name("unmounted").rename(root)
+    unmounted.rename(root)
     store.put("d/b", b"x")
     assert store.get("d/b") == b"x"
+
+
+def test_a_root_that_another_made_is_never_made_anew_either(store: SftpBackend) -> None:
+    with pytest.raises(ObjectNotFound):
+        store.get("config")
+    root = folder_of(store)
+    root.mkdir()
+    store.put("d/a", b"x")
+    root.rename(root.with_name(f"{root.name}-unmounted"))
+    with pytest.raises(BackendError, match="gone"):
+        store.put("d/b", b"x")
+    assert not root.exists()
 
 
 def test_a_folder_below_the_root_that_is_gone_is_made_again(store: SftpBackend) -> None:
