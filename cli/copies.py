@@ -12,6 +12,9 @@ from snap.errors import UsageError
 from .config_file import CopyTable
 from .settings import Settings
 
+REPOSITORY = "repository"
+"""What the configured repository is called among its copies."""
+
 
 @dataclass(frozen=True, slots=True)
 class CopyPlace:
@@ -67,24 +70,31 @@ def fallback_copies(settings: Settings, names: Sequence[str]) -> list[CopyPlace]
     """
     if names:
         return chosen_copies(settings, names)
-    found = settings.configuration
+    found, own = settings.configuration, _configured_repository(settings)
     if found is None:
         return []
-    own = None
-    if "repository" in found.values:
-        own = found.location_of(found.values["repository"])
-    places = {own, *(table.location for table in found.copies)}
-    if own is not None and settings.repository not in places:
+    copies = configured_copies(settings)
+    if own is None or own.location == settings.repository:
+        return copies
+    if settings.repository not in {table.location for table in found.copies}:
         # The copies are those of another repository than the one that is in use.
         return []
-    copies = configured_copies(settings)
-    if own is not None and own != settings.repository:
-        copies.insert(0, CopyPlace(own, own, media_of(own), is_offsite=False))
-    return copies
+    return [own, *copies]
+
+
+def _configured_repository(settings: Settings) -> CopyPlace | None:
+    found = settings.configuration
+    if found is None or "repository" not in found.values:
+        return None
+    location = found.location_of(found.values["repository"])
+    media = found.values.get("media", media_of(location))
+    return CopyPlace(REPOSITORY, location, media, found.values.get("offsite", False))
 
 
 def copy_of(settings: Settings, text: str) -> CopyPlace:
     """Return the copy that a configured name or a place means.
+
+    Where a copy is in use, ``repository`` means the configured repository.
 
     Raises:
         UsageError: it looks like a name, and no copy is called so.
@@ -93,6 +103,9 @@ def copy_of(settings: Settings, text: str) -> CopyPlace:
     for table in tables:
         if table.name == text:
             return _place(table)
+    own = _configured_repository(settings)
+    if text == REPOSITORY and own is not None and own.location != settings.repository:
+        return own
     is_place = "/" in text or text.startswith((".", "~")) or Path(text).exists()
     if not is_place:
         near = difflib.get_close_matches(text, [t.name for t in tables], 1)

@@ -23,13 +23,12 @@ from snap.repo.standing import (
     judge,
 )
 
-from .copies import configured_copies, media_of
+from .copies import REPOSITORY, configured_copies, media_of
 from .output import counted, print_line, print_table
 from .retention import keeps_of_copy
 from .settings import Settings
 from .times import iso_time, local_time, shown_age
 
-REPOSITORY = "repository"
 _SHOWN_SPREADS = 10
 
 

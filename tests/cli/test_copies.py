@@ -3,7 +3,14 @@ from pathlib import Path
 import pytest
 
 from snap.cli.config_file import Configuration, CopyTable
-from snap.cli.copies import CopyPlace, chosen_copies, configured_copies, copy_of, media_of
+from snap.cli.copies import (
+    CopyPlace,
+    chosen_copies,
+    configured_copies,
+    copy_of,
+    fallback_copies,
+    media_of,
+)
 from snap.cli.settings import Settings
 from snap.errors import UsageError
 
@@ -59,3 +66,20 @@ def test_what_a_place_lies_on_is_guessed_from_its_kind() -> None:
         "s3",
         "sftp",
     ]
+
+
+def test_where_a_copy_is_in_use_the_configured_repository_has_a_name_too(clean: Path) -> None:
+    configuration = Configuration(
+        Path("/etc/snap/snap.toml"), {"repository": "/repo", "media": "raid"}, copies=(USB,)
+    )
+    of_usb = Settings(repository="/media/usb", configuration=configuration)
+    own = CopyPlace("repository", "/repo", "raid", False)
+    assert copy_of(of_usb, "repository") == own
+    assert fallback_copies(of_usb, []) == [own]
+    of_own = Settings(repository="/repo", configuration=configuration)
+    assert [c.name for c in fallback_copies(of_own, [])] == ["usb"]
+    with pytest.raises(UsageError):
+        copy_of(of_own, "repository")
+    elsewhere = Settings(repository="/other", configuration=configuration)
+    assert fallback_copies(elsewhere, []) == []
+    assert [c.name for c in fallback_copies(elsewhere, ["usb"])] == ["usb"]

@@ -66,7 +66,10 @@ def test_another_repository_does_not_fall_back_to_these_copies(copied: Snap, cle
 def test_a_copy_in_use_falls_back_to_the_repository(copied: Snap, clean: Path) -> None:
     shutil.rmtree(clean / "usb/data")
     result = copied.ok("-r", "usb", "dump", "latest:folder/a.txt")
-    assert f"taken from copy {clean / 'repo'}" in result.err
+    assert "taken from copy repository" in result.err
+    assert "snap repair --from repository" in result.err
+    copied.ok("-r", "usb", "repair", "--from", "repository")
+    copied.ok("-r", "usb", "check", "--read-data")
 
 
 def test_check_says_which_copies_have_whole_what_is_damaged(copied: Snap, clean: Path) -> None:
