@@ -6,7 +6,6 @@ was freed stays: a backup of 3 GB of noise peaked at 309 MiB without this and at
 (2026-11-23).
 """
 
-import ctypes
 import gc
 
 _M_TRIM_THRESHOLD = -1
@@ -30,6 +29,8 @@ def collect_rarely() -> None:
 
 def limit_heap() -> None:
     """Tell glibc's allocator to use one arena and to map large blocks; nothing elsewhere."""
+    import ctypes  # noqa: PLC0415 - a printed version needs none
+
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):

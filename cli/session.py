@@ -18,7 +18,7 @@ from snap.repo.config import CONFIG_NAME, RepositoryNotFound
 from snap.repo.repository import SNAPSHOT_PREFIX, Repository, open_repository
 from snap.repo.snapshot import FAILED, QUARANTINED, Snapshot
 
-from .memory import collect_rarely, limit_heap
+from .memory import limit_heap
 from .output import print_warning
 from .password import read_password
 from .settings import Settings
@@ -54,7 +54,6 @@ def open_session(settings: Settings) -> Iterator[Repository]:
         SnapError: whatever else keeps it from being opened.
     """
     limit_heap()
-    collect_rarely()
     backend = open_backend(location_of(settings))
     try:
         _require_repository(backend)
