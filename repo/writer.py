@@ -158,6 +158,8 @@ class BlobWriter:
         self._indexed_ns = repository.clock()
         self._failure: BaseException | None = None
         self._sealing_futures: list[Future[None]] = []
+        # Of the one sealer.
+        self._room = bytearray()
         self._shuffle = random.SystemRandom().shuffle
         self.blobs_new = 0
         self.bytes_packed = 0
@@ -311,7 +313,7 @@ class BlobWriter:
             self._sealing.release()
 
     def _store_pack(self, pack: PackBuilder) -> None:
-        stored, summary = pack.finish(self._shuffle)
+        stored, summary = pack.finish(self._shuffle, self._room)
         name = pack_name(pack.kind, summary.id)
         if self._options.extra_verify:
             try:
