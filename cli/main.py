@@ -16,7 +16,7 @@ import click
 from snap import __version__
 
 from .errors import report_failure
-from .memory import collect_rarely
+from .memory import collect_rarely, end_at_once
 from .options import SnapGroup
 from .settings import settings_from_environment
 
@@ -95,6 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     code = run(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         _flush_or_drop(stream)
+    end_at_once()
     sys.exit(code)
 
 
