@@ -13,8 +13,8 @@ from snap.repo.compression import Compression
 from snap.repo.repository import Repository
 from snap.repo.snapshot import FAILED, QUARANTINED, SUCCESS, Component, Snapshot
 from snap.repo.source import Source
-from snap.sources.chroma import LOCK_SECONDS
-from snap.sources.neo4j_place import DOCKER, NATIVE
+from snap.sources.chroma_access import LOCK_SECONDS
+from snap.sources.neo4j_access import DOCKER, NATIVE
 
 from .errors import DAMAGED, INCOMPLETE, OK
 from .init import username

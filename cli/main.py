@@ -16,6 +16,7 @@ import click
 from snap import __version__
 
 from .errors import report_failure
+from .memory import collect_rarely, end_at_once
 from .options import SnapGroup
 from .settings import settings_from_environment
 
@@ -91,6 +92,7 @@ def _wants_json(arguments: Sequence[str]) -> bool:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the process: carry out one call and exit."""
     signal.signal(signal.SIGTERM, _interrupt)
+    collect_rarely()
     _replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character gets an escape, not an error.
@@ -98,6 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     code = run(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         _flush_or_drop(stream)
+    end_at_once()
     sys.exit(code)
 
 

@@ -1,13 +1,16 @@
 """How Neo4j's servers are reached: by the configuration, else as their own programs are told."""
 
 import os
+from typing import TYPE_CHECKING
 
 from snap.sources.neo4j_access import Neo4jAccess
 
-from .config_file import Configuration, SourceTable
 from .configuration import passwords
 from .password import read_secret
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from .config_file import Configuration, SourceTable
 
 
 def neo4j_access(
@@ -25,7 +28,9 @@ def neo4j_access(
     )
 
 
-def configured_access(access: Neo4jAccess, table: SourceTable, found: Configuration) -> Neo4jAccess:
+def configured_access(
+    access: Neo4jAccess, table: "SourceTable", found: "Configuration"
+) -> Neo4jAccess:
     """Return the same with what a configured source says put over it.
 
     Raises:
@@ -57,7 +62,7 @@ def access_to(settings: Settings, kind: str, place: str, *, database: str = "") 
     return access._replace(database=database)
 
 
-def _is_at(table: SourceTable, found: Configuration, place: str) -> bool:
+def _is_at(table: "SourceTable", found: "Configuration", place: str) -> bool:
     if "container" in table.values:
         return bool(table.values["container"] == place)
     home = found.path_of(table.values.get("home", "."))

@@ -4,21 +4,24 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from snap.errors import SnapError, UsageError
 from snap.repo.clock import system_clock
 from snap.repo.snapshot import Component
 from snap.repo.source import Source
 from snap.repo.tree import is_plain_name
-from snap.sources.chroma import LOCK_SECONDS
+from snap.sources.chroma_access import LOCK_SECONDS
 from snap.sources.command import CommandSource, StdinSource
-from snap.sources.neo4j_place import DOCKER, NATIVE
+from snap.sources.neo4j_access import DOCKER, NATIVE
 from snap.sources.place import OpenedPlace, Surroundings, open_place, parse_place
 from snap.sources.unavailable import UnavailableSource
 
-from .config_file import Configuration, SourceTable
 from .neo4j_access import configured_access, neo4j_access
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from .config_file import Configuration, SourceTable
 
 _NAME_LIMIT_BYTES = 255
 """The longest name of a folder on the usual file systems."""
@@ -75,7 +78,7 @@ def sources_of(
     ]
 
 
-def _configured(settings: Settings) -> dict[str, SourceTable]:
+def _configured(settings: Settings) -> dict[str, "SourceTable"]:
     found = settings.configuration
     return {} if found is None else {table.name: table for table in found.sources}
 
@@ -125,7 +128,7 @@ class _Places:
         wanted = self._wanted
         return open_place(text, name=wanted.name, excludes=wanted.excludes, around=self._around)
 
-    def configured(self, table: SourceTable) -> OpenedPlace:
+    def configured(self, table: "SourceTable") -> OpenedPlace:
         """Return the sources that the configuration names; one that cannot be had stands for them.
 
         Raises:
@@ -152,7 +155,7 @@ class _Places:
         except SnapError as error:
             return OpenedPlace([UnavailableSource(table.kind, place, name, error)])
 
-    def _around_of(self, table: SourceTable, found: Configuration) -> Surroundings:
+    def _around_of(self, table: "SourceTable", found: "Configuration") -> Surroundings:
         return replace(
             self._around,
             neo4j=configured_access(self._around.neo4j, table, found),
@@ -166,7 +169,7 @@ class _Places:
             )
 
 
-def _place_of(table: SourceTable, found: Configuration) -> str:
+def _place_of(table: "SourceTable", found: "Configuration") -> str:
     key = next((key for key in _PLACE_KEYS if key in table.values), None)
     if key is None:
         return ""

@@ -20,7 +20,6 @@ from snap.sources.verify import verify_component
 from .copies import copy_option, fallback_copies
 from .errors import DAMAGED, INCOMPLETE, OK, print_error, words_of_os_error, worst
 from .errors import FAILED as EXIT_FAILED
-from .in_place import restore_in_place
 from .neo4j_dump import neo4j_dump
 from .options import SnapCommand
 from .output import (
@@ -98,6 +97,9 @@ def command(settings: Settings, /, **arguments: Any) -> int:
     selector, place = split_selector(request.snapshot)
     others = fallback_copies(settings, request.copies)
     if request.in_place:
+        # It needs every kind of source, which takes as long to load as all else.
+        from .in_place import restore_in_place  # noqa: PLC0415 - as said
+
         _check_in_place(request, place)
         with open_session(settings, others) as repository:
             chosen = find_snapshot(repository, settings, selector, place)

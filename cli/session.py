@@ -21,7 +21,7 @@ from snap.repo.repository import SNAPSHOT_PREFIX, Repository, open_repository
 from snap.repo.snapshot import FAILED, QUARANTINED, Snapshot
 
 from .copies import CopyPlace
-from .memory import collect_rarely, limit_heap
+from .memory import limit_heap
 from .output import print_warning
 from .password import read_password
 from .settings import Settings
@@ -60,7 +60,6 @@ def open_session(settings: Settings, copies: Sequence[CopyPlace] = ()) -> Iterat
         SnapError: whatever else keeps it from being opened.
     """
     limit_heap()
-    collect_rarely()
     others = list(copies)
     try:
         repository = _open(settings, location_of(settings))

@@ -4,6 +4,7 @@ spec/FORMAT.md §3.2, §4.1 and §6.1. Nonces are counters under keys that are u
 only, so no state has to be kept to keep them unique.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -175,6 +176,20 @@ class Keys:
     def chunk_digest(self, chunk: bytes | bytearray | memoryview) -> bytes:
         """Return the 16 bytes by which chunks and regions are compared (spec/FORMAT.md §7.6)."""
         return blake3.blake3(chunk, key=self._chunk_digest_key).digest(DIGEST_BYTES)
+
+    def chunk_digests(self, chunks: Iterable[bytes | memoryview]) -> bytes:
+        """Return the digests of several chunks, joined.
+
+        One hasher for all: of pages that takes two thirds of the time of one for each.
+        """
+        hasher = blake3.blake3(key=self._chunk_digest_key)
+        reset, update, digest = hasher.reset, hasher.update, hasher.digest
+        digests = []
+        for chunk in chunks:
+            reset()
+            update(chunk)
+            digests.append(digest(DIGEST_BYTES))
+        return b"".join(digests)
 
     def digests_id(self, blob: BlobId, unit: int) -> BlobId:
         """Return the id of a data blob's companion (spec/FORMAT.md §7.6)."""

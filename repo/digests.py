@@ -73,11 +73,10 @@ class Chunks:
 
     def companion(self, keys: Keys, plain: bytes | bytearray | memoryview) -> Digests:
         """Return the companion of the blob ``plain``."""
-        size = len(plain)
         lengths = tuple(self.lengths)
         if self.unit != STREAM_UNIT:
-            lengths = tuple(min(self.unit, size - at) for at in range(0, size, self.unit))
-        view, digest = memoryview(plain), keys.chunk_digest
-        ends = list(accumulate(lengths))
-        digests = [digest(view[end - n : end]) for end, n in zip(ends, lengths, strict=True)]
-        return Digests(lengths, b"".join(digests))
+            count, rest = divmod(len(plain), self.unit)
+            lengths = (self.unit,) * count + ((rest,) if rest else ())
+        view, ends = memoryview(plain), accumulate(lengths)
+        chunks = (view[end - n : end] for end, n in zip(ends, lengths, strict=True))
+        return Digests(lengths, keys.chunk_digests(chunks))

@@ -37,18 +37,25 @@ class PageGatherer:
                 self._number = self.draft.promise_blob()
             part = pages[: self._limit_bytes - len(self._plain)]
             self.draft.add_promised(self._number, len(self._plain), len(part))
-            self._plain += part
             pages = pages[len(part) :]
+            if len(part) == self._limit_bytes:
+                # A whole blob goes on as it lies there.
+                self._hand_over(self._number, part)
+                continue
+            self._plain += part
             if len(self._plain) >= self._limit_bytes or len(self._plain) % self._page_bytes:
                 self.flush()
 
     def flush(self) -> None:
         """Hand over what has been gathered."""
-        if self._number is None:
-            return
-        chunks = Chunks(self._page_bytes)
-        self.draft.fulfil(self._number, self._writer.submit_data(self._plain, chunks))
-        self._plain, self._number = bytearray(), None
+        if self._number is not None:
+            self._hand_over(self._number, self._plain)
+            self._plain = bytearray()
+
+    def _hand_over(self, number: BlobNumber, plain: bytearray | memoryview) -> None:
+        stored = self._writer.submit_data(plain, Chunks(self._page_bytes))
+        self.draft.fulfil(number, stored)
+        self._number = None
 
 
 class ChunkGatherer:

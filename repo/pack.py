@@ -143,31 +143,40 @@ class PackBuilder:
         """Return whether it is closed and every blob that was reserved has been added."""
         return self.closed and len(self._parts) == self._reserved
 
-    def finish(self, shuffle: Callable[[list[Any]], None]) -> tuple[bytearray, PackSummary]:
+    def finish(
+        self, shuffle: Callable[[list[Any]], None], room: bytearray
+    ) -> tuple[memoryview, PackSummary]:
         """Return the pack's bytes and what the index will say of it.
 
         The order of blobs must not tell which follow each other in a file, so they are shuffled.
-        Gives its parts up while it works: they and the pack are never both whole in memory.
+        Gives its parts up while it works. The bytes lie in ``room``, which grows as needed, until
+        that is used for the next pack: memory that is there need not be zeroed by the system.
         """
         shuffle(self._parts)
-        pack = bytearray(self._header)
+        at = len(self._header)
+        most = at + sum(len(stored) for _, stored in self._parts) + _directory_bytes(self._reserved)
+        if len(room) < most:
+            room += bytes(most - len(room))
+        pack = memoryview(room)
+        pack[:at] = self._header
         entries = []
         while self._parts:
             entry, stored = self._parts.pop()
-            entries.append(_moved(entry, len(pack)))
-            pack += stored
-        pack += _seal_directory(self._keys, self._header, entries)
-        return pack, PackSummary(object_id(pack), self.kind, len(pack), 1, tuple(entries))
+            entries.append(_moved(entry, at))
+            pack[at : at + len(stored)] = stored
+            at += len(stored)
+        pack[at:most] = _seal_directory(self._keys, self._header, entries)
+        pack = pack[:most]
+        return pack, PackSummary(object_id(pack), self.kind, most, 1, tuple(entries))
 
-    def check_tags(self, pack: bytearray, entries: Sequence[PackEntry]) -> None:
+    def check_tags(self, pack: memoryview, entries: Sequence[PackEntry]) -> None:
         """Decrypt every blob of the finished pack once.
 
         Raises:
             DecodeError: one does not open.
         """
-        view = memoryview(pack)
         for e in entries:
-            stored = view[e.offset : e.offset + e.stored_length]
+            stored = pack[e.offset : e.offset + e.stored_length]
             try:
                 self._cipher.decrypt(nonce_bytes(e.nonce), stored, self._keys.aad(e.kind, e.id))
             except InvalidTag as error:
@@ -178,6 +187,10 @@ def _moved(e: PackEntry, offset: int) -> PackEntry:
     return PackEntry(
         e.id, e.kind, e.compression, e.key, e.nonce, offset, e.stored_length, e.raw_length
     )
+
+
+def _directory_bytes(count: int) -> int:
+    return _ENTRY_OVERHEAD_BYTES + count * ENTRY_BYTES + FOOTER_BYTES
 
 
 def _seal_directory(keys: Keys, header: bytes, entries: Sequence[PackEntry]) -> bytes:

@@ -202,6 +202,10 @@ class PagesWriter:
 
     def _store_pages(self, data: memoryview, old: OldRegion | None) -> None:
         """Take over pages that are as before, leave out zeros, gather runs of what is new."""
+        if old is None and 0 not in bytes(data[:: self._page_bytes]):
+            # Nothing to compare with, and no page that begins with a zero.
+            self._gatherer.add(data)
+            return
         before = [] if old is None else self._old_pages(old)
         size, run = self._page_bytes, 0
         for number, at in enumerate(range(0, len(data), size)):

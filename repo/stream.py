@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from pyfastcdc import FastCDC
-
 from .compare import Comparer, Piece
 from .config import Parameters
 from .digests import STREAM_UNIT
@@ -148,6 +146,9 @@ class StreamCutter:
     def __init__(self, parameters: Parameters, chunk_bytes: int, seed: int) -> None:
         self.chunk_bytes = chunk_bytes
         self.max_chunk_bytes = chunk_bytes * 4
+        # Files in pages need none of it.
+        from pyfastcdc import FastCDC  # noqa: PLC0415 - as said
+
         self._cdc = FastCDC(
             chunk_bytes,
             min_size=chunk_bytes // 4,

@@ -94,6 +94,29 @@ class _BytesBudget:
             self._changed.notify_all()
 
 
+class _Rooms:
+    """Memory that packs are put together in, each the room of one pack at a time.
+
+    Kept for the next pack, since the system zeroes what is new; not more than ``limit_bytes``.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self._lock = threading.Lock()
+        self._free: list[bytearray] = []
+
+    def take(self) -> bytearray:
+        with self._lock:
+            return self._free.pop() if self._free else bytearray()
+
+    def give(self, room: bytearray) -> None:
+        with self._lock:
+            self._free.append(room)
+            self._free.sort(key=len)
+            while sum(map(len, self._free)) > self._limit:
+                self._free.pop(0)
+
+
 @dataclass(slots=True)
 class _Item:
     kind: Kind
@@ -160,6 +183,7 @@ class BlobWriter:
         self._indexed_ns = repository.clock()
         self._failure: BaseException | None = None
         self._sealing_futures: list[Future[None]] = []
+        self._rooms = _Rooms(PACKS_IN_FLIGHT_BYTES)
         self._shuffle = random.SystemRandom().shuffle
         self.blobs_new = 0
         self.bytes_packed = 0
@@ -315,7 +339,8 @@ class BlobWriter:
             self._sealing.release()
 
     def _store_pack(self, pack: PackBuilder) -> None:
-        stored, summary = pack.finish(self._shuffle)
+        room = self._rooms.take()
+        stored, summary = pack.finish(self._shuffle, room)
         name = pack_name(pack.kind, summary.id)
         if self._options.extra_verify:
             try:
@@ -326,6 +351,9 @@ class BlobWriter:
         with self._lock:
             self._unindexed.append(summary)
             self.bytes_packed += len(stored)
+        # Not after a failure: the store may not be done with it.
+        stored.release()
+        self._rooms.give(room)
 
     def _machine_fault(self, id_: bytes, problem: str) -> IntegrityError:
         return IntegrityError(

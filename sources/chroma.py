@@ -15,6 +15,7 @@ from typing import Any
 from snap.errors import SourceError
 from snap.repo.source import Attributes, Consistency, Entry, NodeType, ViewReport
 
+from .chroma_access import LOCK_SECONDS
 from .chroma_copy import Outcome, Request
 from .chroma_index import DATA, NORMS
 from .chroma_store import DATABASE
@@ -23,8 +24,6 @@ from .holders import SQLITE_SUFFIXES
 from .recognise import Inspector
 from .spool import spool_folder
 
-LOCK_SECONDS = 5.0
-"""How long writers may be held up at most; a program that embeds Chroma stands still meanwhile."""
 _PATIENCE_SECONDS = 90.0
 _NORM_BYTES = 4
 _DATABASE_PAGE_BYTES = 512

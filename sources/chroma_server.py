@@ -29,11 +29,6 @@ _FILE_MODE, _FOLDER_MODE = 0o600, 0o700
 _NUMBER_BYTES = 4
 
 
-def is_url(place: str) -> bool:
-    """Return whether a place is a server's rather than a directory."""
-    return place.startswith(("http://", "https://"))
-
-
 class ChromaServerSource:
     """All collections of a server, as files that need no Chroma to be read.
 

@@ -2,6 +2,9 @@
 
 from typing import NamedTuple
 
+NATIVE, DOCKER = "neo4j", "neo4j-docker"
+"""The kinds of source: a server installed on this machine, and one in a container."""
+
 
 class Neo4jAccess(NamedTuple):
     """How a server is reached, and what people want of it; empty where they did not say.

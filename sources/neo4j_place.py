@@ -7,14 +7,13 @@ from typing import Any
 from snap.errors import SourceError
 
 from .neo4j import Neo4jService
-from .neo4j_access import Neo4jAccess
+from .neo4j_access import DOCKER, Neo4jAccess
 from .neo4j_conf import Neo4jConf, parse_settings
 from .neo4j_docker import DockerNeo4j
 from .neo4j_exchange import StageableServer
 from .neo4j_install import Neo4jInstall
 from .neo4j_server import Neo4jOptions
 
-NATIVE, DOCKER = "neo4j", "neo4j-docker"
 _DEFAULT_USER = "neo4j"
 
 

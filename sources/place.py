@@ -11,14 +11,11 @@ from snap.errors import UsageError
 from snap.repo.clock import Clock, system_clock
 from snap.repo.source import Source
 
-from .chroma import LOCK_SECONDS, ChromaSource
-from .chroma_server import ChromaServerSource, is_url
+from .chroma_access import CHROMA, LOCK_SECONDS, is_url
 from .files import FilesSource
-from .neo4j_access import UNSAID, Neo4jAccess
-from .neo4j_place import DOCKER, NATIVE, neo4j_service
+from .neo4j_access import DOCKER, NATIVE, UNSAID, Neo4jAccess
 from .sqlite import SqliteSource
 
-CHROMA = "chroma"
 KINDS = ("files", "sqlite", CHROMA, NATIVE, DOCKER)
 _WITHOUT_PLACE = (NATIVE,)
 
@@ -87,22 +84,37 @@ def open_place(
     if kind == "sqlite":
         source = SqliteSource(path, spool_dir=around.spool_dir, name=name, clock=around.clock)
         return OpenedPlace([source])
-    if kind == CHROMA and is_url(place):
-        server = ChromaServerSource(place, spool_dir=around.spool_dir, name=name)
-        return OpenedPlace([server])
     if kind == CHROMA:
-        chroma = ChromaSource(
-            path, spool_dir=around.spool_dir, name=name, lock_seconds=around.lock_seconds
-        )
-        return OpenedPlace([chroma])
+        return OpenedPlace([_chroma(place, path, name, around)])
     if kind in (NATIVE, DOCKER):
-        service = neo4j_service(
-            kind,
-            place,
-            name=name,
-            access=around.neo4j,
-            state_folder=around.state_dir,
-            previous=around.previous,
-        )
-        return OpenedPlace(service.sources, service.hold)
+        return _neo4j(kind, place, name, around)
     return OpenedPlace([FilesSource(path, name=name, excludes=excludes, clock=around.clock)])
+
+
+# What the sources of servers need takes a fifth of a run's start, and most runs have none.
+
+
+def _chroma(place: str, path: Path, name: str | None, around: Surroundings) -> Source:
+    if is_url(place):
+        from .chroma_server import ChromaServerSource  # noqa: PLC0415 - as said
+
+        return ChromaServerSource(place, spool_dir=around.spool_dir, name=name)
+    from .chroma import ChromaSource  # noqa: PLC0415 - as said
+
+    return ChromaSource(
+        path, spool_dir=around.spool_dir, name=name, lock_seconds=around.lock_seconds
+    )
+
+
+def _neo4j(kind: str, place: str, name: str | None, around: Surroundings) -> OpenedPlace:
+    from .neo4j_place import neo4j_service  # noqa: PLC0415 - as said
+
+    service = neo4j_service(
+        kind,
+        place,
+        name=name,
+        access=around.neo4j,
+        state_folder=around.state_dir,
+        previous=around.previous,
+    )
+    return OpenedPlace(service.sources, service.hold)

@@ -42,3 +42,14 @@ def test_cycles_are_looked_for_less_often_and_still_found() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout == "True True\n"
+
+
+def test_an_ending_process_does_not_look_at_what_it_had_loaded() -> None:
+    script = (
+        "import gc\nfrom snap.cli.memory import end_at_once\n"
+        "print(gc.get_freeze_count())\nend_at_once()\nprint(gc.get_freeze_count() > 1000)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "0\nTrue\n"

@@ -89,6 +89,8 @@ def test_chunk_digests_are_the_first_half_of_a_keyed_hash_of_their_own(chunk: by
     other = Keys(REPOSITORY, b"b" * 32, DataPublicKey(b""), None)
     assert other.chunk_digest(chunk) != digest
     assert keys.chunk_digest(chunk + b"\0") != digest
+    several: list[bytes | memoryview] = [chunk, b"", memoryview(chunk)[1:], chunk + b"\0"]
+    assert keys.chunk_digests(several) == b"".join(keys.chunk_digest(one) for one in several)
 
 
 def test_the_id_of_a_companion_depends_on_the_secret_the_data_blob_and_the_unit() -> None:

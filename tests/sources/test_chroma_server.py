@@ -7,14 +7,7 @@ from pathlib import Path
 import pytest
 
 from snap.errors import SourceError, UsageError
-from snap.sources.chroma_server import ChromaServerSource, is_url
-
-
-def test_a_url_is_told_from_a_directory() -> None:
-    assert is_url("http://localhost:8000")
-    assert is_url("https://vectors.example")
-    assert not is_url("/var/lib/chroma")
-    assert not is_url("http")
+from snap.sources.chroma_server import ChromaServerSource
 
 
 def test_a_server_is_named_after_its_host(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from snap.errors import SourceError
-from snap.sources.neo4j_access import UNSAID, Neo4jAccess
-from snap.sources.neo4j_place import DOCKER, NATIVE, neo4j_service
+from snap.sources.neo4j_access import DOCKER, NATIVE, UNSAID, Neo4jAccess
+from snap.sources.neo4j_place import neo4j_service
 from tests.servers.docker import RealDocker
 from tests.servers.neo4j import RealNeo4j
 
