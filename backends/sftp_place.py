@@ -1,7 +1,7 @@
 """What ``sftp://user@host:port/path`` names."""
 
 from dataclasses import dataclass
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from snap.errors import UsageError
 
@@ -24,11 +24,12 @@ class SftpPlace:
 
     @property
     def location(self) -> str:
-        """Return it as people wrote it."""
+        """Return it as people write it."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        user = f"{self.user}@" if self.user else ""
+        user = f"{quote(self.user, safe='')}@" if self.user else ""
         port = f":{self.port}" if self.port else ""
-        path = self.path if self.path.startswith("/") else f"/~/{self.path}"
+        path = self.path.replace("%", "%25")
+        path = path if path.startswith("/") else f"/~/{path}"
         return f"sftp://{user}{host}{port}{path}"
 
 

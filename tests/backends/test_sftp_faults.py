@@ -11,16 +11,14 @@ from pathlib import Path
 import pytest
 
 from snap.backends.base import (
-    BackendError,
     BackendUnavailable,
-    PermissionDenied,
     StorageFull,
 )
 from snap.backends.retry import RetryingBackend, RetryPolicy
 from snap.backends.sftp import SftpBackend
 from tests.servers.proxy import DOWN, UP, Proxy, proxy_to
 from tests.servers.services import free_port
-from tests.servers.sshd import Sshd, make_key, running_sshd
+from tests.servers.sshd import Sshd, running_sshd
 from tests.tmpfs import small_disk
 
 from .test_sftp import folder_of, opened
@@ -242,67 +240,6 @@ def test_a_connection_that_is_refused_for_now_is_unavailable(
     proxy.refuse(refusing=False)
     store.put("a", b"x")
     assert visible(store) == {"a": b"x"}
-
-
-def refused(sshd: Sshd, tmp_path: Path, *lines: str) -> BackendError:
-    """Return how a client with these lines in its configuration fails: for good."""
-    store = opened(sshd, config=sshd.configure(tmp_path / "config", *lines))
-    with pytest.raises(BackendError) as caught:
-        store.put("a", b"x")
-    store.close()
-    assert not isinstance(caught.value, BackendUnavailable)
-    assert caught.value.hint
-    assert not folder_of(store).exists()
-    return caught.value
-
-
-@pytest.mark.parametrize("kind", ["unknown", "ed25519", "rsa"])
-def test_a_host_key_that_is_not_the_known_one_is_refused(
-    sshd: Sshd, tmp_path: Path, kind: str
-) -> None:
-    keys = [] if kind == "unknown" else [make_key(tmp_path / "other", kind)]
-    known = sshd.known_hosts(tmp_path / "known_hosts", *keys)
-    error = refused(sshd, tmp_path, f"UserKnownHostsFile {known}")
-    assert "key" in str(error)
-    assert "ssh " in error.hint
-
-
-def test_the_check_of_the_host_key_cannot_be_turned_off(sshd: Sshd, tmp_path: Path) -> None:
-    none = sshd.known_hosts(tmp_path / "known_hosts")
-    for lines in (
-        ("StrictHostKeyChecking no", f"UserKnownHostsFile {none}"),
-        ("UserKnownHostsFile none",),
-        (f"UserKnownHostsFile {tmp_path}/nothing",),
-    ):
-        assert "key" in str(refused(sshd, tmp_path, *lines))
-
-
-def test_a_key_that_the_server_does_not_know_is_refused(sshd: Sshd, tmp_path: Path) -> None:
-    make_key(tmp_path / "stranger")
-    # A configuration may name several keys: the right one must not be among them.
-    config = sshd.configure(tmp_path / "config")
-    text = config.read_text().replace(f"{sshd.home}/.ssh/id_ed25519", f"{tmp_path}/stranger")
-    config.write_text(text)
-    store = opened(sshd, config=config)
-    with pytest.raises(PermissionDenied) as caught:
-        store.put("a", b"x")
-    assert "ssh" in caught.value.hint
-    store.close()
-
-
-def test_a_host_that_does_not_exist_and_a_configuration_that_is_broken(
-    sshd: Sshd, tmp_path: Path
-) -> None:
-    refused(sshd, tmp_path, "HostName no-such-host.invalid")
-    refused(sshd, tmp_path, "Port many")
-    refused(sshd, tmp_path, "ProxyCommand /nowhere/to/be/found")
-
-
-def test_a_server_without_sftp_says_so(tmp_path: Path) -> None:
-    with running_sshd("Subsystem other /bin/false") as server:
-        # Its own line for sftp is left out where there is one for a subsystem.
-        error = refused(server, tmp_path)
-        assert "SFTP" in error.hint
 
 
 def test_a_full_disk_is_told_and_leaves_nothing(sshd: Sshd) -> None:

@@ -160,10 +160,11 @@ class Sshd:
         if self.process is None:
             return
         self.process.kill()
-        self.process.wait()
+        # Before its number is free for another process, which the guard would kill.
         if self._guard is not None and self._guard.stdin is not None:
             self._guard.stdin.close()
             self._guard.wait()
+        self.process.wait()
         self.process = self._guard = None
 
 
