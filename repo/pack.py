@@ -144,19 +144,18 @@ class PackBuilder:
         return self.closed and len(self._parts) == self._reserved
 
     def finish(
-        self, shuffle: Callable[[list[Any]], None], room: bytearray
-    ) -> tuple[memoryview, PackSummary]:
-        """Return the pack's bytes and what the index will say of it.
+        self, shuffle: Callable[[list[Any]], None], room_of: Callable[[int], bytearray]
+    ) -> tuple[memoryview, PackSummary, bytearray]:
+        """Return the pack's bytes, what the index will say of it, and the room that they lie in.
 
         The order of blobs must not tell which follow each other in a file, so they are shuffled.
-        Gives its parts up while it works. The bytes lie in ``room``, which grows as needed, until
-        that is used for the next pack: memory that is there need not be zeroed by the system.
+        Gives its parts up while it works. ``room_of`` gives at least so many bytes; they are the
+        pack's until they are used for the next: memory that is there need not be zeroed anew.
         """
         shuffle(self._parts)
         at = len(self._header)
         most = at + sum(len(stored) for _, stored in self._parts) + _directory_bytes(self._reserved)
-        if len(room) < most:
-            room += bytes(most - len(room))
+        room = room_of(most)
         pack = memoryview(room)
         pack[:at] = self._header
         entries = []
@@ -167,7 +166,7 @@ class PackBuilder:
             at += len(stored)
         pack[at:most] = _seal_directory(self._keys, self._header, entries)
         pack = pack[:most]
-        return pack, PackSummary(object_id(pack), self.kind, most, 1, tuple(entries))
+        return pack, PackSummary(object_id(pack), self.kind, most, 1, tuple(entries)), room
 
     def check_tags(self, pack: memoryview, entries: Sequence[PackEntry]) -> None:
         """Decrypt every blob of the finished pack once.

@@ -97,7 +97,8 @@ class _BytesBudget:
 class _Rooms:
     """Memory that packs are put together in, each the room of one pack at a time.
 
-    Kept for the next pack, since the system zeroes what is new; not more than ``limit_bytes``.
+    Kept for the next pack, since the system zeroes what is new; not more than ``limit_bytes``. A
+    room never changes its size: something may still refer to the pack that was in it.
     """
 
     def __init__(self, limit_bytes: int) -> None:
@@ -105,9 +106,15 @@ class _Rooms:
         self._lock = threading.Lock()
         self._free: list[bytearray] = []
 
-    def take(self) -> bytearray:
+    def take(self, size_bytes: int) -> bytearray:
+        """Return at least so many bytes."""
         with self._lock:
-            return self._free.pop() if self._free else bytearray()
+            for number, room in enumerate(self._free):
+                if len(room) >= size_bytes:
+                    return self._free.pop(number)
+            # It is too small, and what is made instead is not.
+            del self._free[:1]
+        return bytearray(-(-size_bytes // MIB) * MIB)
 
     def give(self, room: bytearray) -> None:
         with self._lock:
@@ -339,8 +346,7 @@ class BlobWriter:
             self._sealing.release()
 
     def _store_pack(self, pack: PackBuilder) -> None:
-        room = self._rooms.take()
-        stored, summary = pack.finish(self._shuffle, room)
+        stored, summary, room = pack.finish(self._shuffle, self._rooms.take)
         name = pack_name(pack.kind, summary.id)
         if self._options.extra_verify:
             try:
@@ -352,7 +358,6 @@ class BlobWriter:
             self._unindexed.append(summary)
             self.bytes_packed += len(stored)
         # Not after a failure: the store may not be done with it.
-        stored.release()
         self._rooms.give(room)
 
     def _machine_fault(self, id_: bytes, problem: str) -> IntegrityError:

@@ -34,7 +34,7 @@ def build_one(kind: Kind, id_: BlobId, plain: bytes) -> tuple[bytes, PackSummary
     nonce = builder.reserve(blob)
     builder.add(blob, nonce, builder.encrypt(blob, nonce))
     builder.closed = True
-    pack, summary = builder.finish(random.Random(1).shuffle, bytearray(9))
+    pack, summary, _ = builder.finish(random.Random(1).shuffle, bytearray)
     return bytes(pack), summary
 
 
@@ -47,7 +47,7 @@ def build(kind: int, plains: list[bytes]) -> tuple[bytes, PackSummary]:
         builder.add(blob, nonce, builder.encrypt(blob, nonce))
     builder.closed = True
     assert builder.is_complete()
-    pack, summary = builder.finish(random.Random(1).shuffle, bytearray(9))
+    pack, summary, _ = builder.finish(random.Random(1).shuffle, bytearray)
     builder.check_tags(pack, summary.entries)
     return bytes(pack), summary
 
