@@ -100,7 +100,7 @@ def fill_vectors(writer: Writer, vectors: int) -> None:
     # Of six calls two add a batch, and one record more comes with another.
     per_six = 2 * SHAPE.batch - max(1, SHAPE.batch // 4) + 1
     while sum(writer.counts("done")) * per_six / 6 < vectors:
-        time.sleep(0.2)
+        time.sleep(1)
 
 
 def back_up_live(
@@ -108,14 +108,13 @@ def back_up_live(
 ) -> tuple[dict[str, Any], Writer]:
     """Back up while two writers write; return the summary, and what the vectors may be."""
     vectors, events = folder / "chroma", folder / "events.db"
-    with (
-        writing(chroma, str(vectors), SHAPE, folder / "logs") as writer,
-        writing_events(events),
-    ):
+    with writing(chroma, str(vectors), SHAPE, folder / "logs") as writer:
         fill_vectors(writer, count)
-        low = writer.counts("done")
-        summary = snap.json("backup", graph, f"chroma:{vectors}", f"sqlite:{events}")
-        writer.jobs.append({"folder": str(vectors), "low": low, "high": writer.counts("begun")})
+        with writing_events(events):
+            low = writer.counts("done")
+            summary = snap.json("backup", graph, f"chroma:{vectors}", f"sqlite:{events}")
+            high = writer.counts("begun")
+        writer.jobs.append({"folder": str(vectors), "low": low, "high": high})
     assert {c["status"] for c in summary["components"]} == {"success"}
     return summary, writer
 
