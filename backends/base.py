@@ -73,8 +73,8 @@ class Backend(Protocol):
         ...
 
     @property
-    def parallel_puts(self) -> int:
-        """How many puts at once make it fast: 1 where one already uses all of it."""
+    def parallel_requests(self) -> int:
+        """How many puts or gets at once make it fast: 1 where one already uses all of it."""
         ...
 
     def put(

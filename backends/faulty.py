@@ -64,9 +64,9 @@ class FaultyBackend:
         return self._inner.location
 
     @property
-    def parallel_puts(self) -> int:
+    def parallel_requests(self) -> int:
         """Return the inner store's number."""
-        return self._inner.parallel_puts
+        return self._inner.parallel_requests
 
     def _struck(self, operation: str, name: str) -> list[Fault]:
         with self._lock:

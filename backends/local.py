@@ -82,7 +82,7 @@ def _translated(name: str, location: str) -> Iterator[None]:
 class LocalBackend:
     """Objects as files below ``root``, which is made by the first put."""
 
-    parallel_puts = 1
+    parallel_requests = 1
 
     def __init__(self, root: Path, clock: Callable[[], float] = time.time) -> None:  # noqa: TID251 - file times are the system's
         self._root = root.absolute()

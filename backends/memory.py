@@ -20,7 +20,7 @@ class MemoryBackend:
     """Keeps objects in a dict. ``clock`` gives the store's time in nanoseconds."""
 
     location = "memory"
-    parallel_puts = 1
+    parallel_requests = 1
 
     def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:  # noqa: TID251 - the store's own clock
         self._clock = clock

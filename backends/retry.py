@@ -53,9 +53,9 @@ class RetryingBackend:
         return self._inner.location
 
     @property
-    def parallel_puts(self) -> int:
+    def parallel_requests(self) -> int:
         """Return the inner store's number."""
-        return self._inner.parallel_puts
+        return self._inner.parallel_requests
 
     def _try(self, action: Callable[[], _T]) -> _T:
         failures = self._begin()

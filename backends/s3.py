@@ -31,12 +31,12 @@ from .s3_body import Body
 from .s3_errors import failures, retained, translate_answer, translate_failure
 from .s3_place import S3Place
 
-PARALLEL_PUTS = 8
+PARALLEL_REQUESTS = 8
 """One connection to S3 carries some 50 MB/s at best and waits a lot: eight fill most lines."""
 
 _PARTS_ABOVE_BYTES = 64 << 20
 _PART_BYTES = 16 << 20
-_CONNECTIONS = PARALLEL_PUTS + 16
+_CONNECTIONS = PARALLEL_REQUESTS + 16
 """Uploads, and the reads of a restore beside them."""
 
 _CONNECT_SECONDS = 20.0
@@ -54,7 +54,7 @@ class S3Backend:
     Nothing is tried again in here: `RetryingBackend` does that.
     """
 
-    parallel_puts = PARALLEL_PUTS
+    parallel_requests = PARALLEL_REQUESTS
 
     def __init__(
         self,

@@ -59,7 +59,7 @@ class SftpBackend:
         ssh_config: Read instead of ``~/.ssh/config``.
     """
 
-    parallel_puts = 1
+    parallel_requests = 1
     """One fills the line by itself; two packs of 32 MiB and asyncssh's share are 250 MiB."""
 
     def __init__(

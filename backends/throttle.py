@@ -41,9 +41,9 @@ class ThrottledBackend:
         return self._inner.location
 
     @property
-    def parallel_puts(self) -> int:
+    def parallel_requests(self) -> int:
         """Return the inner store's number."""
-        return self._inner.parallel_puts
+        return self._inner.parallel_requests
 
     def put(
         self,

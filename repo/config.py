@@ -45,14 +45,14 @@ class Parameters:
     blob_max_bytes: int = 4 << 20
 
     @classmethod
-    def for_puts(cls, parallel_puts: int) -> "Parameters":
+    def for_requests(cls, parallel_requests: int) -> "Parameters":
         """Return those for a store: packs so small that as many as it takes at once fit in memory.
 
         With 8 uploads at once that is 8 MiB, 115 requests for a gigabyte. The last blob of a pack
         makes it larger than that, by half a blob or so.
         """
         usual = cls()
-        share = PACKS_IN_FLIGHT_BYTES // parallel_puts - usual.blob_avg_bytes
+        share = PACKS_IN_FLIGHT_BYTES // parallel_requests - usual.blob_avg_bytes
         return replace(usual, pack_bytes=min(usual.pack_bytes, share))
 
 

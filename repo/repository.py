@@ -343,7 +343,7 @@ def create_repository(
         repository_id=os.urandom(16),
         instance_id=os.urandom(16),
         created_ns=clock(),
-        parameters=parameters or Parameters.for_puts(backend.parallel_puts),
+        parameters=parameters or Parameters.for_requests(backend.parallel_requests),
     )
     keys = Keys(config.repository_id, os.urandom(KEY_BYTES), private.public(), private)
     request = SlotRequest(Capability.FULL, label, config.created_ns)

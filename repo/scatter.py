@@ -18,7 +18,8 @@ from .repository import Repository
 from .target import Piece, Target
 
 _WORKERS = 3
-"""On two cores: while one waits for the store or the disk, two work."""
+"""On two cores: while one waits for the store or the disk, two work. More for a store that likes
+more requests at once: there it is the answers that are waited for."""
 _QUEUED_TASKS = 4
 RANGE_BYTES = 2 << 20
 """Stored bytes that are read at once; a larger blob is read alone."""
@@ -105,6 +106,7 @@ class Scatter:
 
     def __init__(self, repository: Repository, target: Target, reporter: Reporter) -> None:
         self._blobs = repository.blobs
+        self._workers = max(_WORKERS, repository.backend.parallel_requests)
         self._target = target
         self._reporter = reporter
         self._lock = threading.Lock()
@@ -120,12 +122,12 @@ class Scatter:
             TargetError: the target cannot be written.
             BackendError: the store failed.
         """
-        pool = ThreadPoolExecutor(_WORKERS, "snap-restore")
+        pool = ThreadPoolExecutor(self._workers, "snap-restore")
         running: deque[Future[None]] = deque()
         try:
             for task in plan_tasks(plan):
                 running.append(pool.submit(self._write_task, task))
-                if len(running) > _WORKERS + _QUEUED_TASKS:
+                if len(running) > self._workers + _QUEUED_TASKS:
                     running.popleft().result()
             while running:
                 running.popleft().result()

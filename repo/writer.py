@@ -176,7 +176,7 @@ class BlobWriter:
         self._options = options
         self._pool = ThreadPoolExecutor(options.workers, "snap-blob")
         # Packs that are sealed and uploaded while the next is filled.
-        uploads = repository.backend.parallel_puts
+        uploads = repository.backend.parallel_requests
         self._sealers = ThreadPoolExecutor(uploads, "snap-pack")
         self._sealing = threading.BoundedSemaphore(uploads)
         self._sealing_bytes = _BytesBudget(PACKS_IN_FLIGHT_BYTES)

@@ -108,7 +108,7 @@ def test_a_storage_class_that_the_store_does_not_know_is_said(bucket: Bucket) ->
 
 
 def test_eight_puts_are_on_their_way_at_once(far: S3Backend) -> None:
-    together = threading.Barrier(far.parallel_puts)
+    together = threading.Barrier(far.parallel_requests)
     asked = far._client.put_object
 
     def meet(**given: Any) -> Any:
@@ -117,13 +117,13 @@ def test_eight_puts_are_on_their_way_at_once(far: S3Backend) -> None:
 
     far._client.put_object = meet
     threads = [
-        threading.Thread(target=far.put, args=(f"d/{n}", BIG)) for n in range(far.parallel_puts)
+        threading.Thread(target=far.put, args=(f"d/{n}", BIG)) for n in range(far.parallel_requests)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(list(far.list("d/"))) == far.parallel_puts
+    assert len(list(far.list("d/"))) == far.parallel_requests
 
 
 # Object Lock

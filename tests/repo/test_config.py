@@ -72,9 +72,9 @@ def test_what_is_no_configuration_is_named_as_damaged(stored: bytes) -> None:
 
 
 def test_a_store_that_takes_many_puts_at_once_gets_packs_that_fit_in_memory_together() -> None:
-    assert Parameters.for_puts(1) == Parameters()
+    assert Parameters.for_requests(1) == Parameters()
     for parallel in (2, 8, 16):
-        size = Parameters.for_puts(parallel).pack_bytes
+        size = Parameters.for_requests(parallel).pack_bytes
         assert size * parallel <= PACKS_IN_FLIGHT_BYTES
         assert size >= 2 << 20
-    assert Parameters.for_puts(8).pack_bytes == 8 << 20
+    assert Parameters.for_requests(8).pack_bytes == 8 << 20

@@ -116,7 +116,7 @@ def test_memory_errors_of_the_machine_are_noticed_before_anything_is_stored(
 class Busy(MemoryBackend):
     """A store that likes four puts at once, and looks at what it gets."""
 
-    parallel_puts = 4
+    parallel_requests = 4
 
     def __init__(self, meet: int) -> None:
         super().__init__()
