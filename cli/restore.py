@@ -239,7 +239,7 @@ class _Run:
         outcome.result.files, outcome.result.bytes = 1, written
         outcome.proofs = verify_dump(path, component, digests)
         if is_backup(component):
-            told = f"its server takes it with {how_to_restore(component, str(path))}"
+            told = f"its server takes it with {how_to_restore(component, str(path.absolute()))}"
             outcome.result.warnings.append(told)
             reporter.warn(f"{component.name}: {told}")
         self._mention_gaps(outcome, reporter)

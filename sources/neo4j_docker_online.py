@@ -5,7 +5,6 @@ The backup is made in a folder beside the data in the container, and fetched out
 
 import os
 import secrets
-import tarfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from threading import Event
@@ -15,9 +14,9 @@ from snap.errors import SourceError
 from snap.repo.lease import process_exists
 
 from .neo4j_conf import Neo4jConf
+from .neo4j_envelope import PieceReader
 from .neo4j_online import (
     ROOM_HINT,
-    Artifact,
     artifact_in,
     backup_arguments,
     explain_backup,
@@ -32,19 +31,22 @@ _PREFIX = ".snap-online-"
 _HEAP = "256m"
 _SAID_BYTES = 16 << 10
 _POLL_SECONDS = 0.05
+_STDOUT = 1
 _LIST = 'for f in "$1"/.snap-online-*; do [ -d "$f" ] && echo "${f##*/}"; done; :'
 # Its folder, then those of the database. A folder that is not there is the program's to tell.
 _MAKE = """set -eu
 mkdir -m 700 "$1"
 stat -f -c '%a %S' "$1"
-shift; du -skc "$@" 2>/dev/null | tail -n 1
+shift; find "$@" -type f -exec stat -c %s {} + 2>/dev/null | {
+  sum=0; while read -r size; do sum=$((sum + size)); done; echo $sum
+}
 """
 # A program in a container goes on when nobody listens any more: its group is noted.
-_RUN = """echo $$ > "$1/group"; folder=$1; shift
+RUN = """echo $$ > "$1/group"; folder=$1; shift
 "$@" </dev/null; code=$?
 rm -f "$folder/group"; exit $code
 """
-_REMOVE = """if [ -e "$1/group" ]; then kill -s KILL -- "-$(cat "$1/group")"; fi
+REMOVE = """if [ -e "$1/group" ]; then kill -s KILL -- "-$(cat "$1/group")"; fi
 rm -rf "$1"
 """
 
@@ -69,8 +71,8 @@ def back_up_inside(inside: Inside, conf: Neo4jConf, database: str) -> Iterator[D
     folder = f"{data}/{_PREFIX}{os.getpid()}-{secrets.token_hex(8)}"
     try:
         stores = [f"{parent}/{database.lower()}" for parent in conf.data_folders()]
-        blocks, size, kib = _told(inside, _MAKE, folder, *stores).split()[:3]
-        free_bytes, needed_bytes = int(blocks) * int(size), room_for(int(kib) << 10)
+        blocks, size, stored = map(int, _told(inside, _MAKE, folder, *stores).split())
+        free_bytes, needed_bytes = blocks * size, room_for(stored)
         if free_bytes < needed_bytes:
             raise SourceError(
                 f"no room for a backup of {database}: {needed_bytes} bytes needed in {data} of "
@@ -84,21 +86,23 @@ def back_up_inside(inside: Inside, conf: Neo4jConf, database: str) -> Iterator[D
             expand_commands=conf.has_commands,
         )
         program = f"{inside.home}/bin/neo4j-admin"
-        code, out, said = run_inside(inside, _RUN, folder, program, *arguments)
+        code, out, said = run_inside(inside, RUN, folder, program, *arguments)
         if code:
             raise explain_backup(database, code, out + said)
         name = artifact_in(_told(inside, 'ls -1 "$1"', folder).splitlines(), database)
-        with _fetched(inside.container, f"{folder}/{name}") as artifact:
-            yield artifact
+        size_bytes = int(_told(inside, 'stat -c %s "$1"', f"{folder}/{name}"))
+        # Not as an archive from the daemon, which lets nobody else at the container meanwhile.
+        with closing(_Program(inside, RUN, folder, "cat", f"{folder}/{name}")) as fetching:
+            yield _Fetched(fetching, size_bytes, str(inside.container.name))
     finally:
-        run_inside(inside, _REMOVE, folder)
+        run_inside(inside, REMOVE, folder)
 
 
 def _remove_abandoned(inside: Inside, data: str) -> None:
     for name in _told(inside, _LIST, data).splitlines():
         pid = name.removeprefix(_PREFIX).partition("-")[0]
         if pid.isdigit() and not process_exists(int(pid)):
-            run_inside(inside, _REMOVE, f"{data}/{name}")
+            run_inside(inside, REMOVE, f"{data}/{name}")
 
 
 def _told(inside: Inside, script: str, *arguments: str) -> str:
@@ -113,62 +117,84 @@ def _told(inside: Inside, script: str, *arguments: str) -> str:
 
 
 def run_inside(inside: Inside, script: str, *arguments: str) -> tuple[int, str, str]:
-    """Run a shell script in a running container: exit code, output, what else it said."""
-    from docker.utils.socket import frames_iter  # noqa: PLC0415 - an optional dependency
+    """Run a shell script in a running container: exit code, output, what else it said.
 
-    container, user, _ = inside
-    api = cast(Any, container.client).api
-    program = api.exec_create(
-        container.id,
-        ["sh", "-c", script, "snap", *arguments],
-        user=user,
-        environment={"HEAP_SIZE": _HEAP},
-    )["Id"]
-    said = {1: bytearray(), 2: bytearray()}
-    with closing(api.exec_start(program, socket=True)) as stream:
-        raw = getattr(stream, "_sock", stream)
+    Of each the end, where it is long.
+    """
+    out = bytearray()
+    with closing(_Program(inside, script, *arguments)) as program:
+        for data in program.output():
+            out += data
+            del out[:-_SAID_BYTES]
+        code, said = program.finish()
+    return code, out.decode("utf-8", "backslashreplace"), said
+
+
+class _Program:
+    """A shell script in a running container, and what it prints."""
+
+    def __init__(self, inside: Inside, script: str, *arguments: str) -> None:
+        self._api = cast(Any, inside.container.client).api
+        self._id = self._api.exec_create(
+            inside.container.id,
+            ["sh", "-c", script, "snap", *arguments],
+            user=inside.user,
+            environment={"HEAP_SIZE": _HEAP},
+        )["Id"]
+        self._stream = self._api.exec_start(self._id, socket=True)
+        self._socket = getattr(self._stream, "_sock", self._stream)
         # However long nothing is said.
-        raw.settimeout(None)
-        for number, data in cast(Any, frames_iter)(raw, tty=False):
-            said[number] += data
-            del said[number][:-_SAID_BYTES]
-    while (found := api.exec_inspect(program))["Running"]:
-        Event().wait(_POLL_SECONDS)
-    out, other = (text.decode("utf-8", "backslashreplace") for text in said.values())
-    return int(found["ExitCode"]), out, other
+        self._socket.settimeout(None)
+        self._said = bytearray()
+
+    def output(self) -> Iterator[bytes]:
+        """Yield its standard output, to its end."""
+        from docker.utils.socket import frames_iter  # noqa: PLC0415 - an optional dependency
+
+        for number, data in cast(Any, frames_iter)(self._socket, tty=False):
+            if number == _STDOUT:
+                yield data
+            else:
+                self._said += data
+                del self._said[:-_SAID_BYTES]
+
+    def finish(self) -> tuple[int, str]:
+        """Wait for its end, after all output; return exit code and what else it said."""
+        while (found := self._api.exec_inspect(self._id))["Running"]:
+            Event().wait(_POLL_SECONDS)
+        return int(found["ExitCode"]), self._said.decode("utf-8", "backslashreplace")
+
+    def close(self) -> None:
+        """Stop listening to it."""
+        self._stream.close()
+        self._socket.close()
 
 
-@contextmanager
-def _fetched(container: "Container", path: str) -> Iterator[DumpStream]:
-    pieces, _ = container.get_archive(path)
-    with closing(cast(Any, pieces)):
-        try:
-            with tarfile.open(fileobj=cast(Any, _Pieces(iter(pieces))), mode="r|") as tar:
-                member = tar.next()
-                file = tar.extractfile(member) if member is not None else None
-                if file is None:
-                    raise SourceError(f"{path} of container {container.name} is no file")
-                yield Artifact(cast(Any, file))
-        except tarfile.TarError as error:
-            raise SourceError(
-                f"the backup was not fetched whole from container {container.name}: {error}",
-                "see Docker's log, and try again",
-            ) from error
+class _Fetched:
+    """A backup as it comes out of the container."""
 
-
-class _Pieces:
-    """Pieces as the file that `tarfile` reads as a stream."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._piece = b""
+    def __init__(self, program: _Program, size_bytes: int, place: str) -> None:
+        self._program = program
+        self._pieces = PieceReader(program.output())
+        self._rest = size_bytes
+        self._place = place
 
     def read(self, length: int) -> bytes:
         """Return at most ``length`` bytes; none at the end."""
-        while not self._piece:
-            piece = next(self._pieces, None)
-            if piece is None:
-                return b""
-            self._piece = piece
-        data, self._piece = self._piece[:length], self._piece[length:]
+        data = self._pieces.read(length)
+        self._rest -= len(data)
         return data
+
+    def finish(self) -> None:
+        """Make sure that all of it came.
+
+        Raises:
+            SourceError: it did not.
+        """
+        code, said = self._program.finish()
+        if code or self._rest:
+            raise SourceError(
+                f"the backup did not come whole out of container {self._place}: "
+                f"{essence(said) or f'{self._rest} bytes are missing'}",
+                "was the container stopped meanwhile? Try again",
+            )
