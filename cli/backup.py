@@ -48,6 +48,7 @@ class Request:
     compression: str | None = None
     database: str | None = None
     skip_unchanged: bool = False
+    offline: bool = False
     lock_seconds: float = LOCK_SECONDS
 
     def wanted(self) -> Wanted:
@@ -60,6 +61,7 @@ class Request:
             excludes=self.excludes,
             database=self.database,
             skip_unchanged=self.skip_unchanged,
+            offline=self.offline,
             lock_seconds=self.lock_seconds,
             dry_run=self.dry_run,
         )
@@ -93,6 +95,9 @@ class Request:
 @click.option("--database", metavar="DB", help="Of Neo4j: which, if not the default one.")
 @click.option(
     "--skip-unchanged", is_flag=True, help="Do not stop a Neo4j to which nothing was written."
+)
+@click.option(
+    "--offline", is_flag=True, help="Stop a Neo4j Enterprise for its dumps, as Community is."
 )
 @click.option(
     "--lock-seconds",

@@ -71,6 +71,7 @@ password_file = "/etc/snap/neo4j-password"
 # database = "neo4j"
 # url = "bolt://localhost:7687"
 # skip_unchanged = true                    # do not stop it when nothing was written
+# offline = true                           # stop an Enterprise server, too
 
 [sources.events]
 kind = "sqlite"

@@ -73,6 +73,7 @@ _SERVER = {
     "password_command": Key(str),
     "url": Key(str),
     "skip_unchanged": Key(bool),
+    "offline": Key(bool),
 }
 _KINDS = {
     "sqlite": {"path": Key(str, required=True)},

@@ -18,6 +18,7 @@ from snap.repo.source import Source
 from snap.sources.chroma_in_place import ChromaPlace
 from snap.sources.folder import FolderTarget
 from snap.sources.in_place import LivePlace, replace_in_place
+from snap.sources.neo4j_restore import dump_name, how_to_restore, is_backup
 from snap.sources.sqlite_in_place import SqlitePlace
 
 from .errors import DAMAGED, INCOMPLETE, OK, worst
@@ -99,6 +100,13 @@ def _place_of(component: Component) -> LivePlace:
         raise UsageError(
             f"{component.name} is not in this snapshot: its backup failed: {component.error}",
             "choose another snapshot",
+        )
+    if is_backup(component):
+        file = f"FOLDER/{component.name}/{dump_name(component)}"
+        raise UsageError(
+            f"{component.name} was backed up online by Neo4j Enterprise, and only its own program "
+            "puts it back",
+            f"restore it with --target FOLDER, then {how_to_restore(component, file)}",
         )
     if component.kind == "sqlite":
         return SqlitePlace(Path(component.place), component.statistics)

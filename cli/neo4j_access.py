@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 
 def neo4j_access(
-    settings: Settings, *, database: str = "", skip_unchanged: bool = False
+    settings: Settings,
+    *,
+    database: str = "",
+    skip_unchanged: bool = False,
+    offline: bool = False,
 ) -> Neo4jAccess:
     """Return user, password and addresses from the environment that the settings hold."""
     said = dict(settings.server_variables)
@@ -25,6 +29,7 @@ def neo4j_access(
         docker_url=said.get("DOCKER_HOST", ""),
         database=database,
         skip_unchanged=skip_unchanged,
+        offline=offline,
     )
 
 
@@ -45,6 +50,7 @@ def configured_access(
         docker_url=values.get("docker_url", access.docker_url),
         database=values.get("database", access.database),
         skip_unchanged=values.get("skip_unchanged", False) or access.skip_unchanged,
+        offline=values.get("offline", False) or access.offline,
     )
 
 

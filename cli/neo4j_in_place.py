@@ -11,7 +11,7 @@ from snap.repo.snapshot import FAILED, SUCCESS, Component, Snapshot
 from snap.repo.source import Source
 from snap.sources.neo4j_in_place import DatabaseState, Neo4jPlace
 from snap.sources.neo4j_place import neo4j_service
-from snap.sources.neo4j_restore import is_dump
+from snap.sources.neo4j_restore import is_backup, is_dump
 from snap.sources.neo4j_server import SYSTEM
 
 from .errors import INCOMPLETE
@@ -55,10 +55,13 @@ def neo4j_parts(
     """Return the servers that get something back.
 
     And by name the components that belong to them but have no place, with what to say of each.
+    What Enterprise backed up online is not among them: its own program puts it back.
     """
     found: dict[tuple[str, str], list[Component]] = {}
     for component in snapshot.components:
-        if name in (None, component.name) and component.subtree is not None and is_dump(component):
+        if name not in (None, component.name) or component.subtree is None:
+            continue
+        if is_dump(component) and not is_backup(component):
             place, _, _ = component.place.rpartition("/")
             found.setdefault((component.kind, place), []).append(component)
     servers = [Neo4jServerParts(kind, place, parts) for (kind, place), parts in found.items()]

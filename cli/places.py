@@ -40,6 +40,7 @@ class Wanted:
     excludes: tuple[str, ...] = ()
     database: str | None = None
     skip_unchanged: bool = False
+    offline: bool = False
     lock_seconds: float = LOCK_SECONDS
     dry_run: bool = False
 
@@ -116,7 +117,10 @@ class _Places:
             state_dir=settings.state_dir,
             lock_seconds=wanted.lock_seconds,
             neo4j=neo4j_access(
-                settings, database=wanted.database or "", skip_unchanged=wanted.skip_unchanged
+                settings,
+                database=wanted.database or "",
+                skip_unchanged=wanted.skip_unchanged,
+                offline=wanted.offline,
             ),
             previous=lambda name: last[name].statistics if name in last else None,
             clock=system_clock,

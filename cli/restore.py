@@ -14,7 +14,15 @@ from snap.repo.repository import Repository
 from snap.repo.restore import RestoreResult, run_restore
 from snap.repo.snapshot import SUCCESS, Component, Snapshot
 from snap.sources.folder import FolderTarget
-from snap.sources.neo4j_restore import FileDigests, dump_name, is_dump, verify_dump, write_dump
+from snap.sources.neo4j_restore import (
+    FileDigests,
+    dump_name,
+    how_to_restore,
+    is_backup,
+    is_dump,
+    verify_dump,
+    write_dump,
+)
 from snap.sources.verify import verify_component
 
 from .copies import copy_option, fallback_copies
@@ -230,6 +238,10 @@ class _Run:
             reporter.finish()
         outcome.result.files, outcome.result.bytes = 1, written
         outcome.proofs = verify_dump(path, component, digests)
+        if is_backup(component):
+            told = f"its server takes it with {how_to_restore(component, str(path.absolute()))}"
+            outcome.result.warnings.append(told)
+            reporter.warn(f"{component.name}: {told}")
         self._mention_gaps(outcome, reporter)
 
     @staticmethod

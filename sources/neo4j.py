@@ -3,11 +3,14 @@
 Community's databases can be dumped only while no server has them. So the server is stopped when
 the first dump begins and started when the last one has been read, whatever happens in between; a
 note on disk tells of it should this process be killed (`neo4j_downtime`).
+
+Enterprise's server is not stopped: its own online backup is used (`neo4j_online`). That way could
+not be tried against a real Enterprise Edition, and every snapshot that was made so says it.
 """
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +30,7 @@ from snap.repo.source import (
 
 from .neo4j_bolt import Neo4jBolt
 from .neo4j_exchange import StageableServer
+from .neo4j_online import BACKUP, ENTERPRISE, UNTRIED
 from .neo4j_outage import Outage
 from .neo4j_server import (
     SYSTEM,
@@ -64,6 +68,8 @@ class Neo4jService:
         self._ends_outage = outage is None
         self._before: dict[str, _Seen] = {}
         self._looked = False
+        self._is_online = False
+        self._others_online: list[str] = []
         self._at_rest: dict[str, StoreInfo] = {}
         name = options.name
         names = [(f"{name}-system", SYSTEM)] if options.system else []
@@ -105,22 +111,37 @@ class Neo4jService:
         if self._ends_outage:
             self._outage.mend_last()
         self.version = self.server.version()
-        require_clean_dumps(self.version, self.server.place)
         self._was_running = self.server.is_running()
         if self._was_running and (self.options.auth is not None or self.options.is_open):
             with Neo4jBolt(self.options.url, self.options.auth, clock=self._clock) as bolt:
-                found = bolt.version()
-                self.edition = found.edition
-                for source in self._databases:
-                    transaction = bolt.last_transaction(source.database)
-                    counted = bolt.statistics(source.database) if source.counts else {}
-                    self._before[source.database] = _Seen(transaction, counted)
+                self._ask(bolt)
         else:
             self.edition = ""
+            require_clean_dumps(self.version, self.server.place)
             for source in self._databases:
                 info = self.server.info(source.database)
                 self._before[source.database] = _Seen(info.last_transaction, {})
         self._looked = True
+
+    def _ask(self, bolt: Neo4jBolt) -> None:
+        self.edition = bolt.version().edition
+        # Not where another stops the server, for a restore.
+        self._is_online = (
+            self.edition == ENTERPRISE and not self.options.offline and self._ends_outage
+        )
+        formats = {}
+        if self._is_online:
+            states = bolt.databases()
+            formats = {state.name: state.store for state in states}
+            self._others_online = [s.name for s in states if s.kind == "standard"]
+        else:
+            require_clean_dumps(self.version, self.server.place)
+        for source in self._databases:
+            self._before[source.database] = _Seen(
+                bolt.last_transaction(source.database),
+                bolt.statistics(source.database) if source.counts else {},
+                formats.get(source.database.lower(), ""),
+            )
 
     def unchanged_since(self, source: "_DatabaseSource") -> int | None:
         """Return the last transaction of a database if it is the one that was recorded."""
@@ -132,7 +153,10 @@ class Neo4jService:
 
     @contextmanager
     def open(self, source: "_DatabaseSource") -> Iterator[DumpView]:
-        """Dump one database; the first one stops the server, the last one starts it."""
+        """Dump one database; the first one stops the server, the last one starts it.
+
+        Of a running Enterprise server it is backed up online instead, and nothing is stopped.
+        """
         self.look()
         if self.options.skip_unchanged:
             known = [self.unchanged_since(one) for one in self._databases]
@@ -141,6 +165,49 @@ class Neo4jService:
                     f"nothing was written since the last snapshot (transaction "
                     f"{self.unchanged_since(source)})"
                 )
+        with self._online(source) if self._is_online else self._stopped(source) as view:
+            yield view
+
+    @contextmanager
+    def _online(self, source: "_DatabaseSource") -> Iterator[DumpView]:
+        seen = self._before[source.database]
+        try:
+            with self.server.back_up(source.database) as artifact:
+                point_ns = self._clock()
+                if not self._is_still(source.database, seen.transaction):
+                    # What was counted is not what the backup has.
+                    seen = replace(seen, statistics={})
+                told = StoreInfo(
+                    source.database,
+                    in_use=True,
+                    recovery_required=False,
+                    store_format=seen.store_format,
+                    # Of before the backup, which has it and maybe more: never skipped wrongly.
+                    last_transaction=seen.transaction,
+                )
+                yield DumpView(
+                    source.database,
+                    artifact,
+                    at_end=lambda: self._done_with(source),
+                    report=lambda found, warnings: self._report_online(
+                        source, {**found, **_recorded(told, seen)}, warnings, point_ns
+                    ),
+                    artifact=BACKUP,
+                )
+        finally:
+            self._done_with(source)
+
+    def _is_still(self, database: str, transaction: int | None) -> bool:
+        """Return whether nothing was written to a running database since a transaction."""
+        with (
+            suppress(SourceError),
+            Neo4jBolt(self.options.url, self.options.auth, clock=self._clock) as bolt,
+        ):
+            return transaction is not None and bolt.last_transaction(database) == transaction
+        return False
+
+    @contextmanager
+    def _stopped(self, source: "_DatabaseSource") -> Iterator[DumpView]:
         try:
             self._outage.begin()
             info = self._require_clean(source.database)
@@ -191,6 +258,46 @@ class Neo4jService:
     def _report(
         self, source: "_DatabaseSource", statistics: Mapping[str, Any], warnings: list[str]
     ) -> ViewReport:
+        warnings = self._and_about(source, statistics, warnings)
+        if not self._waiting and self._ends_outage:
+            try:
+                self._outage.end()
+            except SnapError as error:
+                # The dump is good all the same; `hold` tells it once more, as the run's error.
+                warnings = [*warnings, str(error)]
+            warnings = [*warnings, *self._outage.warnings]
+        return ViewReport(
+            consistency=Consistency.QUIESCED,
+            point_ns=self.point_ns,
+            statistics=statistics,
+            versions=self._versions(),
+            warnings=warnings,
+            downtime_ns=0 if self._waiting else self._outage.downtime_ns,
+        )
+
+    def _report_online(
+        self,
+        source: "_DatabaseSource",
+        statistics: Mapping[str, Any],
+        warnings: list[str],
+        point_ns: int,
+    ) -> ViewReport:
+        return ViewReport(
+            consistency=Consistency.TRANSACTION,
+            point_ns=point_ns,
+            statistics=statistics,
+            versions=self._versions(),
+            warnings=[*self._and_about(source, statistics, warnings), UNTRIED],
+            downtime_ns=0,
+        )
+
+    def _versions(self) -> dict[str, str]:
+        return {"neo4j": self.version} | ({"edition": self.edition} if self.edition else {})
+
+    def _and_about(
+        self, source: "_DatabaseSource", statistics: Mapping[str, Any], warnings: list[str]
+    ) -> list[str]:
+        """Return the warnings, and those about what is not in the snapshot, or not known."""
         same = self.unchanged_since(source)
         if same is not None:
             warnings = [*warnings, f"unchanged since the last snapshot (transaction {same})"]
@@ -201,31 +308,14 @@ class Neo4jService:
                 *warnings,
                 f"not in this snapshot: {', '.join(others)}; back up each with --database NAME",
             ]
-        if not self._waiting and self._ends_outage:
-            try:
-                self._outage.end()
-            except SnapError as error:
-                # The dump is good all the same; `hold` tells it once more, as the run's error.
-                warnings = [*warnings, str(error)]
-            warnings = [*warnings, *self._outage.warnings]
-        versions = {"neo4j": self.version}
-        if self.edition:
-            versions["edition"] = self.edition
-        return ViewReport(
-            consistency=Consistency.QUIESCED,
-            point_ns=self.point_ns,
-            statistics=statistics,
-            versions=versions,
-            warnings=warnings,
-            downtime_ns=0 if self._waiting else self._outage.downtime_ns,
-        )
+        return warnings
 
     def _others(self) -> list[str]:
         """Return the databases that lie there and are nobody's component."""
         if self.options.databases:
             return []
         known = {SYSTEM, *(source.database for source in self._databases)}
-        return sorted(self._at_rest.keys() - known)
+        return sorted({*self._at_rest, *self._others_online} - known)
 
     @property
     def point_ns(self) -> int:
@@ -237,15 +327,17 @@ class Neo4jService:
             return (
                 "what it holds was not counted, because no password was given: set NEO4J_PASSWORD"
             )
-        return "what it holds was not counted: it was written to until it was stopped"
+        until = "while it was backed up" if self._is_online else "until it was stopped"
+        return f"what it holds was not counted: it was written to {until}"
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What was found out of a database before its server was stopped."""
+    """What was found out of a database before its server was stopped, or its backup began."""
 
     transaction: int | None
     statistics: Mapping[str, Any]
+    store_format: str = ""
 
 
 def _recorded(info: Any, seen: _Seen) -> dict[str, Any]:
@@ -271,7 +363,7 @@ class _DatabaseSource:
 
     @contextmanager
     def open(self) -> Iterator[DumpView]:
-        """Dump it, with the server stopped."""
+        """Dump it, with the server stopped, or have Enterprise back it up."""
         with self._service.open(self) as view:
             yield view
 

@@ -18,6 +18,7 @@ class Neo4jAccess(NamedTuple):
     docker_url: str = ""
     database: str = ""
     skip_unchanged: bool = False
+    offline: bool = False
 
 
 UNSAID = Neo4jAccess()

@@ -1,13 +1,14 @@
 """Neo4j's configuration, as far as a backup has to know it: folders, the Bolt port, names."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from snap.errors import SourceError
 
 _BOLT_PORT = 7687
+_BACKUP_PORT = 6362
 _EVERYWHERE = {"", "0.0.0.0", "::", "[::]"}
 _SETTING = re.compile(r"^\s*([A-Za-z0-9_.-]+)\s*=\s*(.*?)\s*$")
 _FOLDERS = {
@@ -45,6 +46,12 @@ class Neo4jConf:
                 f"{path}: {error.strerror}", "run snap as Neo4j's user, or as root"
             ) from error
         return cls(home, parse_settings(text))
+
+    @classmethod
+    def among(cls, files: Iterable[tuple[str, bytes]], home: str) -> "Neo4jConf":
+        """Find it among configuration files, of which names and contents are given."""
+        text = dict(files).get("neo4j.conf", b"").decode("utf-8", "surrogateescape")
+        return cls(Path(home), parse_settings(text))
 
     @property
     def has_commands(self) -> bool:
@@ -88,6 +95,22 @@ class Neo4jConf:
         own_host, own_port = _split(self.settings.get("server.bolt.listen_address", ""))
         host, port = own_host or host, own_port or port or _BOLT_PORT
         return f"bolt://{'127.0.0.1' if host in _EVERYWHERE else host}:{port}"
+
+    @property
+    def backup_address(self) -> str:
+        """Where Enterprise's backup service is reached from the server's own machine.
+
+        Raises:
+            SourceError: a command in the configuration makes the address.
+        """
+        value = self.settings.get("server.backup.listen_address", "")
+        if value.startswith("$("):
+            raise SourceError(
+                f"server.backup.listen_address in neo4j.conf is made by a command: {value}",
+                "snap runs no commands of a configuration: write the address itself",
+            )
+        host, port = _split(value)
+        return f"{'127.0.0.1' if host in _EVERYWHERE else host}:{port or _BACKUP_PORT}"
 
 
 def parse_settings(text: str) -> dict[str, str]:

@@ -14,12 +14,12 @@ import tarfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from snap.errors import SourceError
 
-from .neo4j_conf import Neo4jConf, parse_settings
+from .neo4j_conf import Neo4jConf
+from .neo4j_docker_online import Inside, back_up_inside
 from .neo4j_docker_stage import DockerStage
 from .neo4j_server import (
     ByteStream,
@@ -200,6 +200,16 @@ class DockerNeo4j:
         with self._job(["database", "dump", database, "--to-stdout"]) as job:
             yield ProgramDump(database, job.read, job.finish)
 
+    @contextmanager
+    def back_up(self, database: str) -> Iterator[DumpStream]:
+        """Have the running server's database backed up online, inside its container."""
+        check_database_name(database)
+        with self._explained():
+            inside = Inside(server := self._container(), self._owner(server), self._home())
+            conf = Neo4jConf.among(self.configuration(), self._home())
+            with back_up_inside(inside, conf, database) as artifact:
+                yield artifact
+
     def load(self, database: str, dump: ByteStream) -> Sequence[str]:
         """Replace a database by a dump."""
         check_database_name(database)
@@ -232,8 +242,7 @@ class DockerNeo4j:
 
     def stage(self, token: str) -> DockerStage:
         """Return a place in the data's volume where another state of it can be made."""
-        text = dict(self.configuration()).get("neo4j.conf", b"").decode("utf-8", "surrogateescape")
-        return DockerStage(self, Neo4jConf(Path(self._home()), parse_settings(text)), token)
+        return DockerStage(self, Neo4jConf.among(self.configuration(), self._home()), token)
 
     def _admin(self, doing: str, database: str, arguments: Sequence[str]) -> str:
         """Run `neo4j-admin` to its end and return its standard output."""
@@ -250,10 +259,8 @@ class DockerNeo4j:
     ) -> Iterator["_Job"]:
         with self._explained():
             server = self._container()
-            if not self._user:
-                self._user = self._owner_of_data(server)
             command = [program or f"{self._home()}/bin/neo4j-admin", *arguments]
-            container = self._create(server, command, self._user, takes_input=takes_input)
+            container = self._create(server, command, self._owner(server), takes_input=takes_input)
             job: _Job | None = None
             try:
                 self._copy_configuration(server, container)
@@ -285,6 +292,10 @@ class DockerNeo4j:
             log_config=LogConfig(type="none"),
             labels={_LABEL: self._name},
         )
+
+    def _owner(self, server: "Container") -> str:
+        self._user = self._user or self._owner_of_data(server)
+        return self._user
 
     def _owner_of_data(self, server: "Container") -> str:
         """Return whom to run as: who owns the data, so that nothing of root's is left in it."""

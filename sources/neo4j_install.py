@@ -14,7 +14,7 @@ import struct
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from snap.errors import SourceError
@@ -24,6 +24,7 @@ from .holders import describe_process
 from .neo4j_admin import Account, AdminProgram, Ended
 from .neo4j_conf import Neo4jConf
 from .neo4j_install_stage import InstallStage
+from .neo4j_online import back_up_beside_data
 from .neo4j_server import (
     ByteStream,
     DatabaseInUse,
@@ -169,6 +170,11 @@ class Neo4jInstall:
                 return ended.code, ended.stderr
 
             yield ProgramDump(database, output.read, wait)
+
+    def back_up(self, database: str) -> AbstractContextManager[DumpStream]:
+        """Have the running server's database backed up online."""
+        check_database_name(database)
+        return back_up_beside_data(self.conf, self._admin, self._account, database)
 
     def load(self, database: str, dump: ByteStream) -> Sequence[str]:
         """Replace a database that no server uses by a dump; return its warnings."""

@@ -51,6 +51,7 @@ def neo4j_service(
         auth=auth if conf.is_auth_enabled else None,
         is_open=not conf.is_auth_enabled,
         skip_unchanged=access.skip_unchanged,
+        offline=access.offline,
     )
     return Neo4jService(server, options, state_folder=state_folder, previous=previous)
 

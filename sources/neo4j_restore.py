@@ -1,8 +1,12 @@
-"""A snapshot's Neo4j component as the dump that `neo4j-admin database load` takes."""
+"""A snapshot's Neo4j component as the dump that `neo4j-admin database load` takes.
+
+One that Enterprise backed up online is the file that `neo4j-admin database restore` takes.
+"""
 
 import contextlib
 import os
 import secrets
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -17,6 +21,8 @@ from snap.repo.tree import Node, is_plain_name
 
 from .neo4j_archive import Archive, OutputFile, make_dump
 from .neo4j_envelope import MAGIC_BYTES, ZSTD_MAGIC, NotWhole
+from .neo4j_online import BACKUP
+from .neo4j_server import SYSTEM
 from .neo4j_view import OPAQUE
 
 KINDS = ("neo4j", "neo4j-docker")
@@ -32,17 +38,35 @@ def is_dump(component: Component) -> bool:
     return component.kind in KINDS and "database" in component.statistics
 
 
+def is_backup(component: Component) -> bool:
+    """Return whether a Neo4j database is stored as the file that Enterprise's backup wrote."""
+    return is_dump(component) and component.statistics.get("artifact") == BACKUP
+
+
 def dump_name(component: Component) -> str:
-    """Return what `neo4j-admin database load` wants the file to be called.
+    """Return what `neo4j-admin` wants the file to be called.
 
     Raises:
         IntegrityError: the snapshot names a database as no file can be.
     """
-    name = f"{component.statistics['database']}.dump"
+    name = f"{component.statistics['database']}.{BACKUP if is_backup(component) else 'dump'}"
     if not is_plain_name(os.fsencode(name)):
         # Whoever may only write to the repository must not choose where others restore to.
         raise IntegrityError(f"{component.name}: not a database's name: {name[:80]!r}")
     return name
+
+
+def how_to_restore(component: Component, file: str) -> str:
+    """Return how Enterprise's own programs take a backup that was restored as ``file``."""
+    database = component.statistics["database"]
+    command = f"neo4j-admin database restore --from-path={shlex.quote(file)} {database}"
+    if database == SYSTEM:
+        return f"with the server stopped: {command} --overwrite-destination=true"
+    return (
+        f"{command}; then, over Bolt: CREATE DATABASE `{database}`. One that is there already is "
+        f"taken offline before (STOP DATABASE `{database}`), replaced with "
+        f"--overwrite-destination=true, and started again (START DATABASE `{database}`)"
+    )
 
 
 def make_component_dump(
@@ -150,7 +174,7 @@ def verify_dump(path: Path, component: Component, digests: FileDigests) -> list[
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         if component.statistics.get("envelope") == OPAQUE:
             _compare(path, {(): _digest_of(file.read)}, digests)
-            return ["dump as it was stored, byte for byte"]
+            return [f"{BACKUP if is_backup(component) else 'dump'} as it was stored, byte for byte"]
         archive = _open(path, file)
         found: FileDigests = {}
         try:

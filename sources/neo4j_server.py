@@ -176,6 +176,16 @@ class Neo4jServer(Protocol):
         """Start a dump of a database that no server uses; leaving early ends it."""
         ...
 
+    def back_up(self, database: str) -> AbstractContextManager[DumpStream]:
+        """Have a running Enterprise server's database backed up online; give the file.
+
+        Nothing of it is left behind. The server is never stopped.
+
+        Raises:
+            SourceError: there is no room for it, or it failed: with the program's own words.
+        """
+        ...
+
     def load(self, database: str, dump: ByteStream) -> Sequence[str]:
         """Replace a database that no server uses by a dump; return its warnings.
 
@@ -210,6 +220,7 @@ class Neo4jOptions:
             or no password is needed, as ``is_open`` says.
         system, configuration: Whether these are components as well.
         skip_unchanged: Whether the server goes on where nothing was written since last time.
+        offline: Whether Enterprise is stopped for its dumps, as Community has to be.
         databases: Names of components and of databases, if not the usual ones.
     """
 
@@ -223,6 +234,7 @@ class Neo4jOptions:
     system: bool = True
     configuration: bool = True
     skip_unchanged: bool = False
+    offline: bool = False
     databases: tuple[tuple[str, str], ...] = ()
 
 

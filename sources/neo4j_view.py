@@ -1,4 +1,7 @@
-"""One Neo4j dump as a view: its files while they stream by, or, unknown, the dump itself."""
+"""One Neo4j dump as a view: its files while they stream by, or, unknown, the dump itself.
+
+What Enterprise's online backup wrote is read in the same way.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -76,6 +79,7 @@ class MemoryReader(StreamReader):
 class DumpView:
     """A view over a dump that is being written.
 
+    ``artifact`` is what it is called, ``dump`` or ``backup``.
     ``at_end`` is called once the last byte was read and the dump is proven whole; ``report`` at
     the end of all gives statistics, versions, warnings, the moment and the downtime.
     """
@@ -89,8 +93,10 @@ class DumpView:
         *,
         at_end: Callable[[], None],
         report: Callable[[Mapping[str, Any], list[str]], ViewReport],
+        artifact: str = "dump",
     ) -> None:
         self._database = database
+        self._artifact = artifact
         self._dump = dump
         self._at_end = at_end
         self._report = report
@@ -135,12 +141,13 @@ class DumpView:
         def read(length: int) -> bytes:
             return first.pop() if first else self._dump.read(length)
 
-        self._statistics["envelope"] = OPAQUE
+        self._statistics |= {"envelope": OPAQUE, "artifact": self._artifact}
         self._warnings.append(
-            f"the dump begins with {magic!r}, which snap does not know: it is stored as it is, "
-            "and whether it is whole cannot be proven"
+            f"the {self._artifact} begins with {magic!r}, which snap does not know: it is "
+            "stored as it is, and whether it is whole cannot be proven"
         )
-        name = f"{self._database}.dump".encode()
+        # No time in it: that of the next day is compared with the one of the same name.
+        name = f"{self._database}.{self._artifact}".encode()
         return Entry((name,), NodeType.FILE, Attributes(0o600), open=lambda: StreamReader(read))
 
     def finish(self) -> ViewReport:

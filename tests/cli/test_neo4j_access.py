@@ -24,6 +24,7 @@ def test_a_configured_server_is_reached_as_configured_also_for_a_restore(tmp_pat
     path.write_text(
         '[sources.graph]\nkind = "neo4j"\nhome = "graph"\npassword_file = "secret"\n'
         '[sources.boxed]\nkind = "neo4j-docker"\ncontainer = "box"\nusername = "me"\n'
+        "offline = true\n"
     )
     settings = Settings(
         configuration=read_configuration(path), server_variables=(("NEO4J_PASSWORD", "other"),)
@@ -33,3 +34,4 @@ def test_a_configured_server_is_reached_as_configured_also_for_a_restore(tmp_pat
     assert access_to(settings, "neo4j", "/elsewhere").password == "other"
     boxed = access_to(settings, "neo4j-docker", "box")
     assert (boxed.user, boxed.password) == ("me", "other")
+    assert (boxed.offline, found.offline) == (True, False)

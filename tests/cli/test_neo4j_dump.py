@@ -60,3 +60,34 @@ def test_it_is_not_put_into_a_place_where_there_is_no_server(stored_graph: Snap)
     result = stored_graph("restore", "latest", "--in-place", "--yes")
     assert result.code == 1
     assert "holds no Neo4j" in result.err
+
+
+BACKUP = b"BTV1" + bytes(range(256)) * 300
+
+
+@pytest.fixture
+def stored_backup(initialized: Snap, clean: Path) -> Snap:
+    with open_repository(LocalBackend(clean / "repo"), PASSWORD, cache_dir=None) as repository:
+        source = DumpSource(BACKUP, "backup")
+        run_backup(repository, [source], BackupOptions("s", "h", "u"), SilentReporter())
+    return initialized
+
+
+def test_a_backup_of_enterprise_is_restored_as_it_was_and_told_what_takes_it(
+    stored_backup: Snap, clean: Path
+) -> None:
+    assert stored_backup.ok("dump", "latest:graph").raw == BACKUP
+    result = stored_backup.ok("restore", "latest", "--target", "out")
+    assert (clean / "out/graph/neo4j.backup").read_bytes() == BACKUP
+    assert "backup as it was stored, byte for byte" in result.out
+    file = clean / "out/graph/neo4j.backup"
+    assert f"neo4j-admin database restore --from-path={file} neo4j" in result.err
+    assert "CREATE DATABASE" in result.err
+
+
+@pytest.mark.parametrize("place", ["latest", "latest:graph"])
+def test_a_backup_of_enterprise_is_not_put_into_its_place(stored_backup: Snap, place: str) -> None:
+    result = stored_backup("restore", place, "--in-place", "--yes")
+    assert result.code == 2
+    assert "backed up online by Neo4j Enterprise" in result.err
+    assert "--from-path=FOLDER/graph/neo4j.backup neo4j" in result.err

@@ -35,7 +35,9 @@ def test_a_home_tells_name_database_address_and_whether_a_password_is_asked_for(
     assert [source.kind for source in service.sources] == [NATIVE, NATIVE, "files"]
 
     neo4j_server.configure("initial.dbms.default_database=graph")
-    said = Neo4jAccess(user="me", password="secret", url="bolt://elsewhere:1", skip_unchanged=True)
+    said = Neo4jAccess(
+        user="me", password="secret", url="bolt://elsewhere:1", skip_unchanged=True, offline=True
+    )
     service = neo4j_service(
         NATIVE,
         str(neo4j_server.home),
@@ -51,6 +53,7 @@ def test_a_home_tells_name_database_address_and_whether_a_password_is_asked_for(
         "bolt://elsewhere:1",
     )
     assert (options.auth, options.skip_unchanged) == (("me", "secret"), True)
+    assert options.offline
 
 
 def test_a_container_tells_the_same(real_docker: RealDocker, tmp_path: Path) -> None:

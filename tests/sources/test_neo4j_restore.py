@@ -17,7 +17,15 @@ from snap.repo.progress import SilentReporter
 from snap.repo.repository import Repository, create_repository, open_repository
 from snap.repo.snapshot import Component, Snapshot
 from snap.repo.source import Consistency, NodeType, ViewReport
-from snap.sources.neo4j_restore import FileDigests, dump_name, is_dump, verify_dump, write_dump
+from snap.sources.neo4j_restore import (
+    FileDigests,
+    dump_name,
+    how_to_restore,
+    is_backup,
+    is_dump,
+    verify_dump,
+    write_dump,
+)
 from snap.sources.neo4j_view import DumpView
 
 from .test_neo4j_archive import FILES, dump_of, read, tar_of
@@ -32,8 +40,9 @@ class DumpSource:
     place = "/opt/neo4j/neo4j"
     can_wait = False
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, artifact: str = "dump") -> None:
         self._data = data
+        self._artifact = artifact
 
     def open(self):  # type: ignore[no-untyped-def]
         return nullcontext(
@@ -44,6 +53,7 @@ class DumpSource:
                 report=lambda statistics, warnings: ViewReport(
                     Consistency.QUIESCED, 1, statistics, warnings=warnings
                 ),
+                artifact=self._artifact,
             )
         )
 
@@ -104,6 +114,23 @@ def test_an_unknown_dump_comes_back_byte_for_byte(repository: Repository, tmp_pa
     path.write_bytes(data[:-1] + b"x")
     with pytest.raises(TargetError, match="reads back differently"):
         verify_dump(path, component, digests)
+
+
+def test_a_backup_of_enterprise_has_its_own_name_and_says_what_takes_it(
+    repository: Repository,
+) -> None:
+    source = DumpSource(b"BTV1" + bytes(5000), "backup")
+    snapshot = run_backup(repository, [source], BackupOptions("s", "h", "u"), SilentReporter())
+    [component] = snapshot.components
+    assert is_backup(component)
+    assert dump_name(component) == "neo4j.backup"
+    told = how_to_restore(component, "/my out/neo4j.backup")
+    assert "neo4j-admin database restore --from-path='/my out/neo4j.backup' neo4j" in told
+    assert "CREATE DATABASE `neo4j`" in told
+    system = replace(component, statistics={**component.statistics, "database": "system"})
+    told = how_to_restore(system, "/o/system.backup")
+    assert "with the server stopped" in told
+    assert "CREATE DATABASE" not in told
 
 
 def test_another_store_than_was_recorded_is_told(repository: Repository, tmp_path: Path) -> None:

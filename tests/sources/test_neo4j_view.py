@@ -31,7 +31,7 @@ class Dump:
             raise self._error
 
 
-def view_of(dump: Dump, ended: list[str]) -> DumpView:
+def view_of(dump: Dump, ended: list[str], artifact: str = "dump") -> DumpView:
     return DumpView(
         "graph",
         dump,
@@ -39,6 +39,7 @@ def view_of(dump: Dump, ended: list[str]) -> DumpView:
         report=lambda statistics, warnings: ViewReport(
             Consistency.QUIESCED, 1, statistics, warnings=warnings
         ),
+        artifact=artifact,
     )
 
 
@@ -94,6 +95,22 @@ def test_an_unknown_dump_is_stored_as_it_is_and_that_is_said() -> None:
     report = view.finish()
     assert report.statistics["envelope"] == OPAQUE
     assert "cannot be proven" in report.warnings[0]
+
+
+def test_a_backup_of_enterprise_is_stored_as_it_is_under_a_name_without_a_time() -> None:
+    data = b"BTV1" + bytes(range(256)) * 100
+    view = view_of(Dump(data), [], "backup")
+    assert [(e.path, content(e)) for e in view.entries()] == [((b"graph.backup",), data)]
+    report = view.finish()
+    assert (report.statistics["envelope"], report.statistics["artifact"]) == (OPAQUE, "backup")
+    assert "the backup begins with b'BTV1'" in report.warnings[0]
+
+
+def test_a_backup_that_is_a_dump_inside_is_opened_as_one() -> None:
+    view = view_of(Dump(dump_of(tar_of(FILES))), [], "backup")
+    found = {b"/".join(e.path).decode(): content(e) for e in view.entries() if e.open is not None}
+    assert found == FILES
+    assert "artifact" not in view.finish().statistics
 
 
 def test_why_the_program_failed_is_told_instead_of_what_is_missing() -> None:
