@@ -242,6 +242,7 @@ with service.hold(), service.sources[0].open() as view:
 """
 
 
+@pytest.mark.slow
 def test_a_server_that_a_killed_backup_left_stopped_is_told_and_started_by_the_next(
     populated: RealNeo4j, tmp_path: Path
 ) -> None:

@@ -300,6 +300,7 @@ def test_a_file_that_is_not_as_long_as_it_should_be_makes_no_dump() -> None:
         list(make_dump([file._replace(size_bytes=21)]))
 
 
+@pytest.mark.slow
 def test_a_real_dump_is_read_made_again_and_loaded(running_neo4j: RealNeo4j) -> None:
     running_neo4j.run("UNWIND range(1, 300) AS n CREATE (:Person {n: n})-[:KNOWS]->(:Thing)")
     running_neo4j.stop()

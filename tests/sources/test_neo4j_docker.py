@@ -39,6 +39,7 @@ def dumped(server: DockerNeo4j, database: str = "neo4j") -> bytes:
     return data
 
 
+@pytest.mark.slow
 def test_a_database_is_dumped_and_loaded_and_the_server_goes_on(
     container: RealContainer, server: DockerNeo4j, real_docker: RealDocker
 ) -> None:
@@ -162,6 +163,7 @@ def test_a_container_that_would_be_gone_with_its_data_is_refused(real_docker: Re
         within.remove(force=True, v=True)
 
 
+@pytest.mark.slow
 def test_a_container_that_is_killed_as_it_stops_has_to_be_recovered_first(
     container: RealContainer, server: DockerNeo4j
 ) -> None:

@@ -18,6 +18,9 @@ from snap.sources.neo4j_server import Neo4jOptions
 from tests.servers.neo4j import RealNeo4j, neo4j_in
 from tests.tmpfs import small_disk
 
+# Each restores into a server that is stopped and started.
+pytestmark = pytest.mark.slow
+
 COUNTED: dict[str, Any] = {
     "nodes": 20,
     "relationships": 0,

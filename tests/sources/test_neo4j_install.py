@@ -50,6 +50,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealNeo4j]:
         yield server
 
 
+@pytest.mark.slow
 def test_the_graph_is_dumped_and_loaded_into_another_server(
     stopped: RealNeo4j, neo4j_server: RealNeo4j
 ) -> None:
@@ -147,6 +148,7 @@ def test_a_dump_left_early_lets_go_of_the_database(stopped: RealNeo4j) -> None:
     assert len(read_dump(install)) > 10_000
 
 
+@pytest.mark.slow
 def test_an_unclean_shutdown_is_told_and_cured_by_a_start_and_a_stop(
     neo4j_server: RealNeo4j,
 ) -> None:
