@@ -14,7 +14,8 @@ from .live import LiveBlobs
 from .pack import PackSummary
 from .pack_check import Findings, PackCheck
 from .progress import Reporter
-from .repository import INDEX_PREFIX, KEY_PREFIX, SNAPSHOT_PREFIX, Repository, read_slot
+from .repository import INDEX_PREFIX, SNAPSHOT_PREFIX, Repository
+from .slots import KEY_PREFIX, read_slot
 from .snapshot import FAILED
 
 

@@ -13,7 +13,8 @@ from snap.errors import IntegrityError, SnapError, UsageError
 from .config import CONFIG_NAME, RepositoryConfig, RepositoryNotFound, check_config, decode_config
 from .objects import get_verified
 from .readme import README_TEXT
-from .repository import KEY_PREFIX, Repository, refuse_remains
+from .repository import Repository, refuse_remains
+from .slots import KEY_PREFIX
 
 
 class ForeignRepository(SnapError):

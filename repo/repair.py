@@ -25,7 +25,8 @@ from .objects import WORKERS, StoredObject, get_verified
 from .progress import Reporter
 from .readme import README_TEXT
 from .replicate import COPYING, first_id, list_copied
-from .repository import INDEX_PREFIX, KEY_PREFIX, SNAPSHOT_PREFIX, unlock
+from .repository import INDEX_PREFIX, SNAPSHOT_PREFIX, unlock
+from .slots import KEY_PREFIX
 from .snapshot import Snapshot
 from .transfer import Reading, Transfer, problem_of
 

@@ -19,7 +19,8 @@ from .lease import Lease, Owner, remove_dead
 from .live import LiveBlobs
 from .objects import WORKERS, StoredObject, list_sizes
 from .progress import Reporter
-from .repository import INDEX_PREFIX, KEY_PREFIX, SNAPSHOT_PREFIX, Repository
+from .repository import INDEX_PREFIX, SNAPSHOT_PREFIX, Repository
+from .slots import KEY_PREFIX
 from .snapshot import Snapshot
 from .transfer import Reading, Transfer
 from .whole import whole_snapshots

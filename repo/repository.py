@@ -7,7 +7,6 @@ lives in the engines beside it.
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -34,12 +33,12 @@ from .envelope import open_object, seal_object
 from .holdings import Holdings
 from .ids import BlobId, Kind, ObjectId, id_of_name, object_id
 from .index import PackColumns, join_columns, split_index
-from .keys import Capability, FullKeyRequired, KdfCost, KeySlot, SlotRequest, WrongPassword
+from .keys import Capability, FullKeyRequired, KdfCost, KeySlot, SlotRequest
 from .objects import get_verified
 from .pack import PackSummary
 from .readme import README_TEXT
+from .slots import KEY_PREFIX, open_any_slot, sealed_slots, store_slot
 
-KEY_PREFIX = "keys/"
 INDEX_PREFIX = "index/"
 SNAPSHOT_PREFIX = "snapshots/"
 _CACHE_REBUILT = "the local cache was damaged or outdated and is built anew"
@@ -259,7 +258,7 @@ class Repository:
         Raises:
             IntegrityError: one cannot be read.
         """
-        slots = [sealed.slot for sealed in _sealed_slots(self.backend)]
+        slots = [sealed.slot for sealed in sealed_slots(self.backend)]
         return sorted(slots, key=lambda slot: (slot.created_ns, slot.id))
 
     def add_passphrase_slot(
@@ -268,13 +267,13 @@ class Repository:
         """Add a key slot; durable on return."""
         request = SlotRequest(capability, label, self.clock())
         stored = key_slots.seal_with_passphrase(self.keys, request, passphrase, cost)
-        return _store_slot(self.backend, stored)
+        return store_slot(self.backend, stored)
 
     def add_recovery_slot(self, *, label: str) -> tuple[KeySlot, str]:
         """Add a key slot for a new recovery key; return it with the key as text."""
         request = SlotRequest(Capability.FULL, label, self.clock())
         stored, text = key_slots.seal_with_recovery_key(self.keys, request)
-        return _store_slot(self.backend, stored), text
+        return store_slot(self.backend, stored), text
 
     def remove_slot(self, slot_id_prefix: str) -> KeySlot:
         """Remove a key slot; one that the store does not let go yet joins `kept`.
@@ -352,7 +351,7 @@ def create_repository(
         keys, replace(request, label="recovery key")
     )
     backend.put("README", README_TEXT.encode())
-    stored = [_store_slot(backend, slot) for slot in (passphrase_slot, recovery_slot)]
+    stored = [store_slot(backend, slot) for slot in (passphrase_slot, recovery_slot)]
     try:
         backend.put(CONFIG_NAME, config.encode(keys.config_key), exclusive=True)
     except ObjectExists:
@@ -447,58 +446,6 @@ def unlock(
             "check the place, or make a repository there with 'snap init'",
         ) from error
     config = decode_config(stored_config)
-    keys, slot = _unlock(backend, credential, config.repository_id, warnings)
+    keys, slot = open_any_slot(backend, credential, config.repository_id, warnings)
     check_config(stored_config, keys.config_key)
     return config, keys, slot
-
-
-def _sealed_slots(backend: Backend) -> Iterator[key_slots.SealedSlot]:
-    for stat in backend.list(KEY_PREFIX):
-        if id_of_name(stat.name) is None:
-            continue
-        yield read_slot(backend, stat.name)
-
-
-def read_slot(backend: Backend, name: str) -> key_slots.SealedSlot:
-    """Return one key slot, not opened.
-
-    Raises:
-        IntegrityError: it is damaged.
-    """
-    stored = get_verified(backend, name)
-    try:
-        return key_slots.parse_slot(stored)
-    except DecodeError as error:
-        raise IntegrityError(f"{name}: damaged: {error}") from error
-
-
-def _unlock(
-    backend: Backend, credential: str, repository_id: bytes, warnings: list[str]
-) -> tuple[Keys, KeySlot]:
-    """Try the credential on every slot; a damaged slot must not keep the others from opening."""
-    names = [s.name for s in backend.list(KEY_PREFIX) if id_of_name(s.name) is not None]
-    if not names:
-        raise IntegrityError(
-            f"the repository at {backend.location} has no key slot",
-            "restore the objects under 'keys/' from a copy: without one, nothing can be read",
-        )
-    for name in names:
-        try:
-            sealed = read_slot(backend, name)
-            keys = key_slots.open_slot(sealed, credential, repository_id)
-        except (IntegrityError, DecodeError) as error:
-            problem = str(error) if isinstance(error, IntegrityError) else f"{name}: {error}"
-            warnings.append(problem)
-            continue
-        if keys is not None:
-            return keys, sealed.slot
-    hint = "check the passphrase; the recovery key that 'snap init' printed works as well"
-    if warnings:
-        hint += f"; a key slot is damaged and was left out ({warnings[0]})"
-    raise WrongPassword("wrong passphrase: no key slot opens with it", hint)
-
-
-def _store_slot(backend: Backend, stored: bytes) -> KeySlot:
-    slot = key_slots.parse_slot(stored).slot
-    backend.put(KEY_PREFIX + slot.id.hex(), stored)
-    return slot

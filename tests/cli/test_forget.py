@@ -77,13 +77,6 @@ def test_held_snapshots_stay_until_they_are_let_go(nights: tuple[Snap, list[str]
     assert len(stored(Path.cwd(), "snapshots")) == 1
 
 
-def test_a_hold_is_no_tag_that_people_give(two_snapshots: tuple[Snap, str, str]) -> None:
-    snap, first, _ = two_snapshots
-    result = snap("tag", first, "--add", "held")
-    assert result.code == 2
-    assert "snap hold" in result.err
-
-
 def test_the_last_good_one_of_a_source_goes_only_where_that_is_said(
     nights: tuple[Snap, list[str]],
 ) -> None:

@@ -91,7 +91,7 @@ def test_a_damaged_cache_is_said_and_costs_nothing(
 
 
 def test_an_unknown_kind_of_place_is_a_usage_error(snap: Snap) -> None:
-    result = snap("snapshots", "--repo", "s3://bucket/x")
+    result = snap("snapshots", "--repo", "ftp://host/x")
     assert result.code == 2
 
 

@@ -8,11 +8,11 @@ from snap.repo.config import RepositoryNotFound
 from snap.repo.copy import ForeignRepository, create_copy, open_copy
 from snap.repo.keys import MINIMUM_COST
 from snap.repo.repository import (
-    KEY_PREFIX,
     Repository,
     create_repository,
     open_repository,
 )
+from snap.repo.slots import KEY_PREFIX
 
 from .conftest import PASSPHRASE, SMALL
 
