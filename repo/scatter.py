@@ -23,6 +23,8 @@ more requests at once: there it is the answers that are waited for."""
 _QUEUED_TASKS = 4
 RANGE_BYTES = 2 << 20
 """Stored bytes that are read at once; a larger blob is read alone."""
+DISTANT_RANGE_BYTES = 8 << 20
+"""The same where answers are waited for: a request costs some milliseconds by itself."""
 GAP_BYTES = 64 << 10
 """What lies between two blobs is read with them up to here: a request costs more than that."""
 _TASK_BLOBS = 256
@@ -56,7 +58,7 @@ class Task:
         """Return whether there is little to do for each slice."""
         return self.end - self.begin < _SMALL_SLICE_BYTES * self.slices
 
-    def takes(self, blob: PlannedBlob) -> bool:
+    def takes(self, blob: PlannedBlob, range_bytes: int) -> bool:
         """Take the next blob of the plan if it may be read together with these."""
         here, there = self.location, blob.location
         if here is None or there is None or here.pack_id != there.pack_id:
@@ -65,7 +67,7 @@ class Task:
         end = begin + there.entry.stored_length
         if not (
             self.end <= begin <= self.end + GAP_BYTES
-            and end - self.begin <= RANGE_BYTES
+            and end - self.begin <= range_bytes
             and len(self.blobs) < _TASK_BLOBS
             and self.slices + len(blob.slices) <= TASK_SLICES
         ):
@@ -76,7 +78,7 @@ class Task:
         return True
 
 
-def plan_tasks(plan: Plan) -> Iterator[Task]:
+def plan_tasks(plan: Plan, range_bytes: int = RANGE_BYTES) -> Iterator[Task]:
     """Yield the plan's blobs in the portions in which they are read."""
     task: Task | None = None
     shared: _SharedPlain | None = None
@@ -87,7 +89,7 @@ def plan_tasks(plan: Plan) -> Iterator[Task]:
             task, shared = None, shared or _SharedPlain()
             yield Task(blob, shared)
             shared = shared if blob.continues else None
-        elif task is None or not task.takes(blob):
+        elif task is None or not task.takes(blob, range_bytes):
             if task is not None:
                 yield task
             task = Task(blob)
@@ -106,7 +108,9 @@ class Scatter:
 
     def __init__(self, repository: Repository, target: Target, reporter: Reporter) -> None:
         self._blobs = repository.blobs
-        self._workers = max(_WORKERS, repository.backend.parallel_requests)
+        parallel = repository.backend.parallel_requests
+        self._workers = max(_WORKERS, parallel)
+        self._range_bytes = RANGE_BYTES if parallel == 1 else DISTANT_RANGE_BYTES
         self._target = target
         self._reporter = reporter
         self._lock = threading.Lock()
@@ -125,7 +129,7 @@ class Scatter:
         pool = ThreadPoolExecutor(self._workers, "snap-restore")
         running: deque[Future[None]] = deque()
         try:
-            for task in plan_tasks(plan):
+            for task in plan_tasks(plan, self._range_bytes):
                 running.append(pool.submit(self._write_task, task))
                 if len(running) > self._workers + _QUEUED_TASKS:
                     running.popleft().result()
