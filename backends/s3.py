@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from snap.errors import UsageError
+
 from .base import (
     BackendError,
     BackendUnavailable,
@@ -390,7 +392,7 @@ def _is_name(name: str) -> bool:
     """Return whether a key is one of ours: other programs may use the bucket as well."""
     try:
         check_name(name)
-    except Exception:
+    except UsageError:
         return False
     return True
 
