@@ -19,7 +19,7 @@ from snap.repo.pack import DATA_PACK, PackEntry
 from snap.repo.plan import Plan
 from snap.repo.progress import SilentReporter
 from snap.repo.repository import Repository, create_repository, open_repository
-from snap.repo.scatter import GAP_BYTES, RANGE_BYTES, Scatter, plan_tasks
+from snap.repo.scatter import DISTANT_RANGE_BYTES, GAP_BYTES, RANGE_BYTES, Scatter, plan_tasks
 from snap.repo.source import Attributes, NodeType
 from snap.repo.target import TargetEntry
 from snap.repo.writer import BlobWriter, WriterOptions
@@ -148,6 +148,15 @@ def place_of(number: int, pack: int, offset: int, stored: int) -> Location:
     )
 
 
+def portions(places: list[Location], range_bytes: int) -> list[tuple[list[int], int, int]]:
+    found = {p.entry.id: p for p in places}
+    with Plan(found.get) as plan:
+        for number, p in enumerate(places):
+            plan.add_file(entry(b"%d" % number, 1), [Extent(p.entry.id, 0, 1)])
+        tasks = plan_tasks(plan, range_bytes)
+        return [([b.id[-1] for b in t.blobs], t.begin, t.end) for t in tasks]
+
+
 def test_portions_end_at_gaps_packs_and_sizes() -> None:
     near = 1000 + GAP_BYTES
     far = near + 1000 + GAP_BYTES + 1
@@ -159,11 +168,9 @@ def test_portions_end_at_gaps_packs_and_sizes() -> None:
         place_of(5, 2, RANGE_BYTES, 1),
         place_of(6, 3, 7, 10 * RANGE_BYTES),
     ]
-    found = {p.entry.id: p for p in places}
-    with Plan(found.get) as plan:
-        for number, p in enumerate(places):
-            plan.add_file(entry(b"%d" % number, 1), [Extent(p.entry.id, 0, 1)])
-        tasks = [([b.id[-1] for b in t.blobs], t.begin, t.end) for t in plan_tasks(plan)]
+    tasks = portions(places, RANGE_BYTES)
+    distant = portions(places, DISTANT_RANGE_BYTES)
+    assert [blobs for blobs, _, _ in distant] == [[1, 2], [3], [4, 5], [6]]
     assert tasks == [
         ([1, 2], 0, near + 1000),
         ([3], far, far + 1000),
