@@ -41,7 +41,9 @@ def index_orphans(repository: Repository) -> int:
     for kind, prefix in ((DATA_PACK, "data/"), (META_PACK, "meta/")):
         for stat in repository.backend.list(prefix):
             id_ = id_of_name(stat.name)
-            if id_ is None or repository.cache.pack(id_) is not None:
+            if id_ is None or repository.holdings.is_doomed(id_):
+                continue
+            if repository.cache.pack(id_) is not None:
                 continue
             summary = _read_summary(repository, stat.name, kind, stat.size_bytes)
             if summary is not None:

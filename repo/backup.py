@@ -13,6 +13,7 @@ from .ahead import OpenAhead
 from .anomaly import collapses, last_good
 from .browse import Place, walk_directory
 from .catalog import BEFORE_RESTORE_TAG, readable_snapshots
+from .commit import avoid_doomed, make_sure_of
 from .compare import Comparer
 from .compression import Compression
 from .extents import Content
@@ -94,9 +95,13 @@ def run_backup(
         repository.load_index()
         return _Run(repository, options, reporter).run(sources, confirm=lambda: None)
     with Lease(repository.backend, repository.keys, owner, repository.clock) as lease:
+        # In this order: what is doomed once our lease can be seen must be seen by us.
+        avoid_doomed(repository, lease)
         repository.load_index()
         adopt_interrupted(repository, options.hostname, lease)
-        return _Run(repository, options, reporter).run(sources, confirm=lease.confirm)
+        snapshot = _Run(repository, options, reporter).run(sources, confirm=lease.confirm)
+        make_sure_of(repository, snapshot, lease)
+        return snapshot
 
 
 def _check_names(names: Sequence[str]) -> None:

@@ -252,6 +252,10 @@ class Cache:
         """Return the numbers of a blob, one for each of its places."""
         return [number for number, _, _ in self._places(id_)]
 
+    def numbered_places(self, id_: BlobId) -> list[tuple[int, PackColumns]]:
+        """Return all places of a blob: its number there, and the pack."""
+        return [(number, pack) for number, _, pack in self._places(id_)]
+
     def number_limit(self) -> int:
         """Return a number that is larger than that of any blob."""
         return self._file.run(self._number_limit)
@@ -338,11 +342,15 @@ class Cache:
 
     def packs(self) -> Iterator[PackSummary]:
         """Yield all packs by id, each once, without their entries (`entries_of`)."""
-        for pack in self._distinct_packs():
+        for _, pack in self.numbered_packs():
             yield PackSummary(pack.id, pack.kind, pack.size_bytes, pack.key_count, ())
 
-    def _distinct_packs(self) -> Iterator[PackColumns]:
-        """Yield all packs by id, each once; a page of them is read at a time."""
+    def numbered_packs(self) -> Iterator[tuple[int, PackColumns]]:
+        """Yield all packs by id, each once, with the number of its first blob.
+
+        A page of them is read at a time. Of a pack that several index objects name, the blobs have
+        further numbers.
+        """
         self._check_counts()
         # Less than any value of any type, as a lie may have put there.
         last: bytes | float | None = -math.inf
@@ -350,18 +358,20 @@ class Cache:
             page, last = self._page_of_packs(last)
             yield from page
 
-    def _page_of_packs(self, after: bytes | float) -> tuple[list[PackColumns], bytes | None]:
-        def work(db: sqlite3.Connection) -> tuple[list[PackColumns], bytes | None]:
+    def _page_of_packs(
+        self, after: bytes | float
+    ) -> tuple[list[tuple[int, PackColumns]], bytes | None]:
+        def work(db: sqlite3.Connection) -> tuple[list[tuple[int, PackColumns]], bytes | None]:
             sql = _PACK_SQL + "where p.id > ? order by p.id, p.first"
-            page: list[PackColumns] = []
+            page: list[tuple[int, PackColumns]] = []
             size = 0
             for row in db.execute(sql, (after,)):
                 pack = self._mac.verified_pack(row)
-                if page and page[-1].id == pack.id:
+                if page and page[-1][1].id == pack.id:
                     continue
                 if len(page) == _PAGE_PACKS or size > _KEPT_BYTES:
-                    return page, page[-1].id
-                page.append(pack)
+                    return page, page[-1][1].id
+                page.append((row[0], pack))
                 size += len(pack.entries)
             return page, None
 
@@ -384,6 +394,10 @@ class Cache:
             return None
         return PackSummary(pack.id, pack.kind, pack.size_bytes, pack.key_count, ())
 
+    def pack_at(self, first: int) -> PackColumns:
+        """Return the pack whose first blob has this number."""
+        return self._file.run(lambda db: self._pack(db, first))
+
     def entries_of(self, pack_id: ObjectId) -> list[PackEntry]:
         """Return what the index says lies in a pack, by offset; once for each index naming it."""
         entries = [e for pack in self._packs_named(pack_id) for e in pack.summary().entries]
@@ -394,6 +408,16 @@ class Cache:
         return self._file.run(
             lambda db: [self._mac.verified_pack(row) for row in db.execute(sql, (pack_id,))]
         )
+
+    def packs_by_index(self) -> dict[ObjectId, list[tuple[ObjectId, int]]]:
+        """Return the packs that each index object names, with how many blobs they have."""
+        sql = "select i.id, p.id, p.count from packs p join indexes i on i.row=p.index_row"
+        self._check_counts()
+        rows = self._file.run(lambda db: db.execute(sql).fetchall())
+        found: dict[ObjectId, list[tuple[ObjectId, int]]] = {id_: [] for id_ in self.index_ids()}
+        for index, pack, blobs in rows:
+            found[ObjectId(index)].append((ObjectId(pack), blobs))
+        return found
 
     def contradictions(self) -> list[tuple[ObjectId, ObjectId]]:
         """Return packs that index objects describe unlike each other, with one that does."""
@@ -406,21 +430,8 @@ class Cache:
         rows = self._file.run(lambda db: db.execute(sql).fetchall())
         return [(ObjectId(pack), ObjectId(index)) for pack, index in rows]
 
-    def blob_totals(self) -> dict[int, tuple[int, int, int]]:
-        """Return, per kind, how many distinct blobs there are, their stored and raw bytes."""
-        totals: dict[int, tuple[int, int, int]] = {}
-        for pack in self._distinct_packs():
-            for kind, amounts in pack.amounts():
-                _add(totals, kind, amounts)
-        for id_ in self._repeated_ids():
-            # Of a pack that several index objects name, the blobs were counted once.
-            places = {place.pack_id: place.entry for place in self.locate(id_)}
-            for entry in list(places.values())[1:]:
-                _add(totals, entry.kind, (-1, -entry.stored_length, -entry.raw_length))
-        return totals
-
-    def _repeated_ids(self) -> Iterator[BlobId]:
-        """Yield the ids of blobs that have several places, each once."""
+    def repeated_ids(self) -> Iterator[BlobId]:
+        """Yield the ids of blobs that have several places, each once; and of some that have one."""
         sql = (
             "select key, min(number) from keys where key >= ? "
             "group by key having count(*) > 1 order by key limit ?"
@@ -475,11 +486,6 @@ class Cache:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-
-def _add(totals: dict[int, tuple[int, int, int]], kind: int, amounts: tuple[int, int, int]) -> None:
-    blobs, stored, raw = totals.get(kind, (0, 0, 0))
-    totals[kind] = (blobs + amounts[0], stored + amounts[1], raw + amounts[2])
 
 
 def is_metadata(kind: int) -> bool:

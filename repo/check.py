@@ -17,6 +17,7 @@ from .progress import Reporter
 from .repository import INDEX_PREFIX, SNAPSHOT_PREFIX, Repository
 from .slots import KEY_PREFIX, read_slot
 from .snapshot import FAILED
+from .totals import blob_totals
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def run_check(
         errors=findings.errors,
         hints=findings.hints,
         packs=presence.packs,
-        blobs=sum(count for count, _, _ in repository.cache.blob_totals().values()),
+        blobs=sum(count for count, _, _ in blob_totals(repository.cache).values()),
         snapshots=snapshots,
         bytes_read=reader.bytes_read,
     )

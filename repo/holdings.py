@@ -5,7 +5,7 @@ leaves something out, so that it stores again what the store lost.
 """
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
 from snap.backends.base import Backend, ObjectNotFound
@@ -43,6 +43,12 @@ class StoredPacks:
         """Return how large a pack is, None where it is not there."""
         return self._sizes[kind].get(id_)
 
+    def all(self) -> Iterator[tuple[ObjectId, int, int]]:
+        """Yield the packs: id, kind, size in bytes."""
+        for kind, sizes in self._sizes.items():
+            for id_, size in sizes.items():
+                yield id_, kind, size
+
     def take(self, kind: int, id_: ObjectId) -> int | None:
         """Return how large a pack is and take it out; what is left at the end was in no index."""
         return self._sizes[kind].pop(id_, None)
@@ -68,6 +74,7 @@ class Holdings:
         self._stats = 0
         self._listed: StoredPacks | None = None
         self._told: set[ObjectId] = set()
+        self._doomed: frozenset[ObjectId] = frozenset()
 
     def has(self, blob_id: BlobId) -> bool:
         """Return whether an index object names the blob and a pack that has it is in the store.
@@ -85,6 +92,14 @@ class Holdings:
         with self._lock:
             self._present.update(dict.fromkeys(pack_ids, True))
 
+    def set_doomed(self, pack_ids: frozenset[ObjectId]) -> None:
+        """Say which packs are to be deleted: what only they hold counts as not held."""
+        self._doomed = pack_ids
+
+    def is_doomed(self, pack_id: ObjectId) -> bool:
+        """Return whether a pack is to be deleted."""
+        return pack_id in self._doomed
+
     def forget(self) -> None:
         """Ask the store again from now on."""
         with self._lock:
@@ -93,6 +108,8 @@ class Holdings:
             self._listed = None
 
     def _is_present(self, pack: PackColumns) -> bool:
+        if pack.id in self._doomed:
+            return False
         with self._lock:
             known = self._present.get(pack.id)
             if known is not None:

@@ -39,16 +39,27 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class LeaseState:
-    """A lease as found in the store. ``owner`` is None where it cannot be read."""
+    """A lease as found in the store. ``owner`` is None where it cannot be read.
+
+    ``started_ns`` is by the owner's clock, ``renewed_ns`` by the store's.
+    """
 
     id: ObjectId
     owner: Owner | None
     renewed_ns: int
+    started_ns: int = 0
 
     @property
     def name(self) -> str:
         """Return its object name."""
         return LEASE_PREFIX + self.id.hex()
+
+    @property
+    def words(self) -> str:
+        """Return who holds it, in words."""
+        if self.owner is None:
+            return "something whose lease cannot be read"
+        return f"{self.owner.operation} on {self.owner.hostname} (process {self.owner.pid})"
 
 
 class Lease:
@@ -66,6 +77,7 @@ class Lease:
         self._started_ns = clock()
         self._renewals = 0
         self._renewed_ns = 0
+        self._ran_out = False
         self._stop = threading.Event()
         self._write_lock = threading.Lock()
         self._thread = threading.Thread(target=self._renew_until_stopped, daemon=True)
@@ -109,7 +121,10 @@ class Lease:
                 "renewals": self._renewals,
             }
             self._backend.put(self.name, seal_object(self._keys, Kind.LEASE, body, self.id))
-            self._renewed_ns = self._backend.stat(self.name).modified_ns
+            now_ns = self._backend.stat(self.name).modified_ns
+            # Whoever renews after a pause hides it from all others, so it is kept in mind here.
+            self._ran_out |= self._renewals > 0 and now_ns - self._renewed_ns > DEAD_AFTER_NS
+            self._renewed_ns = now_ns
             self._renewals += 1
 
     def _renew_until_stopped(self) -> None:
@@ -136,13 +151,12 @@ class Lease:
             "this operation was paused for so long that others took it for dead",
             "run it again; what it stored is reused",
         )
-        before = self._renewed_ns
         try:
-            found = self._backend.stat(self.name)
+            self._backend.stat(self.name)
         except ObjectNotFound as error:
             raise lost from error
         self._put()
-        if self._renewed_ns - max(before, found.modified_ns) > DEAD_AFTER_NS:
+        if self._ran_out:
             raise lost
 
 
@@ -154,31 +168,38 @@ def list_leases(backend: Backend, keys: Keys) -> list[LeaseState]:
         if id_ is None:
             continue
         try:
-            owner = _read_owner(backend, keys, stat.name, id_)
+            owner, started_ns = _read_owner(backend, keys, stat.name, id_)
         except ObjectNotFound:
             continue
-        states.append(LeaseState(id_, owner, stat.modified_ns))
+        states.append(LeaseState(id_, owner, stat.modified_ns, started_ns))
     return states
 
 
-def _read_owner(backend: Backend, keys: Keys, name: str, id_: ObjectId) -> Owner | None:
+def _read_owner(backend: Backend, keys: Keys, name: str, id_: ObjectId) -> tuple[Owner | None, int]:
     try:
         body = open_object(keys, Kind.LEASE, backend.get(name), id_)
-        return Owner(
+        owner = Owner(
             codec.field(body, "operation", str),
             codec.field(body, "hostname", str),
             codec.field(body, "pid", int),
         )
+        return owner, codec.field(body, "started", int)
     except DecodeError:
-        return None
+        return None, 0
+
+
+def ran_out(state: LeaseState, store_now_ns: int) -> bool:
+    """Return whether a lease was not renewed for so long that its owner may not go on."""
+    return store_now_ns - state.renewed_ns > DEAD_AFTER_NS
 
 
 def is_dead(state: LeaseState, store_now_ns: int, hostname: str) -> bool:
-    """Return whether the owner of a lease is certainly gone.
+    """Return whether the owner of a lease seems to be gone.
 
-    On this host the process table tells at once; for others only time does.
+    On this host the process table tells at once; for others only time does. Two containers may
+    bear one host's name and not see each other's processes, so what must be certain asks `ran_out`.
     """
-    if store_now_ns - state.renewed_ns > DEAD_AFTER_NS:
+    if ran_out(state, store_now_ns):
         return True
     if state.owner is None or state.owner.hostname != hostname:
         return False

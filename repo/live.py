@@ -23,6 +23,10 @@ from .tree import MAX_DEPTH, Node, check_order, decode_tree
 _DAMAGE = (IntegrityError, ShortRead, ObjectNotFound, UnknownLayout)
 
 
+class BlobUnknown(IntegrityError):
+    """A blob of content that is needed is in no index object. It leads to no others."""
+
+
 class LiveSet:
     """A set of blobs, as bits over the numbers that the cache gives them."""
 
@@ -30,6 +34,25 @@ class LiveSet:
         self._cache = cache
         self._generation = cache.generation
         self._bits = bytearray()
+
+    def has(self, number: int) -> bool:
+        """Return whether the place of this number is in."""
+        byte = number >> 3
+        return byte < len(self._bits) and bool(self._bits[byte] & 1 << (number & 7))
+
+    def count(self, first: int, count: int) -> int:
+        """Return how many of ``count`` numbers from ``first`` are in."""
+        if count <= 0:
+            return 0
+        low, high = first >> 3, (first + count + 7) >> 3
+        bits = int.from_bytes(self._bits[low:high], "little") >> (first & 7)
+        return (bits & ((1 << count) - 1)).bit_count()
+
+    def drop(self, number: int) -> None:
+        """Take one place out."""
+        byte = number >> 3
+        if byte < len(self._bits):
+            self._bits[byte] &= ~(1 << (number & 7))
 
     def mark(self, id_: BlobId) -> bool | None:
         """Take a blob in, with all its places; return whether it was not in before.
@@ -64,12 +87,15 @@ class LiveBlobs:
 
     What is damaged or in no index is reported, with the first place that needs it, and the rest
     is followed all the same.
+
+    Attributes:
+        live: What was found so far.
     """
 
     def __init__(self, repository: Repository, report: Report) -> None:
         self._repository = repository
         self._report = report
-        self._live = LiveSet(repository.cache)
+        self.live = LiveSet(repository.cache)
 
     def follow(self, where: str, subtree: Sequence[BlobId]) -> None:
         """Follow a directory and all that is below it; ``where`` is its name in reports."""
@@ -96,7 +122,7 @@ class LiveBlobs:
 
         Their neighbours are read as well: names ascend over all tree blobs of a directory.
         """
-        is_new = [self._live.mark(id_) is not False for id_ in subtree]
+        is_new = [self.live.mark(id_) is not False for id_ in subtree]
         last = b""
         for number, id_ in enumerate(subtree):
             if not any(is_new[max(0, number - 1) : number + 2]):
@@ -120,17 +146,17 @@ class LiveBlobs:
             if part.extents is not None:
                 self._follow_extents(where, part)
             for list_ in part.lists:
-                if self._live.mark(list_[0]) is not False:
+                if self.live.mark(list_[0]) is not False:
                     self._follow_extents(where, part._replace(lists=(list_,)))
 
     def _follow_blob(self, where: str, blob: BlobId, content: Content) -> None:
-        is_new = self._live.mark(blob)
+        is_new = self.live.mark(blob)
         if is_new is None:
-            self._report(where, IntegrityError(f"needs blob {blob.hex()}: in no index"))
+            self._report(where, BlobUnknown(f"needs blob {blob.hex()}: in no index"))
         elif is_new:
             # Its companion belongs to it; not every blob has one, and none is missed.
             unit = content.paging.page_bytes if content.paging is not None else STREAM_UNIT
-            self._live.mark(self._repository.keys.digests_id(blob, unit))
+            self.live.mark(self._repository.keys.digests_id(blob, unit))
 
     def _follow_extents(self, where: str, content: Content) -> None:
         try:

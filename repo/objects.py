@@ -2,9 +2,9 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from snap.backends.base import Backend
 from snap.errors import IntegrityError
@@ -77,6 +77,42 @@ def each_object(
                 done.result()
         while running:
             running.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+
+def in_order(
+    items: Iterable[_T],
+    work: Callable[[_T], _R],
+    *,
+    size_of: Callable[[_T], int],
+    workers: int,
+    in_flight_bytes: int = IN_FLIGHT_BYTES,
+) -> Iterator[tuple[_T, _R]]:
+    """Yield each item with what ``work`` made of it, in their order, worked on a few ahead.
+
+    About so many bytes wait to be taken at most. The first error ends it.
+    """
+    running: deque[tuple[_T, Future[_R]]] = deque()
+    waiting = 0
+    pool = ThreadPoolExecutor(workers, "snap-read")
+    try:
+        for item in items:
+            while running and (
+                waiting + size_of(item) > in_flight_bytes or len(running) > 2 * workers
+            ):
+                done, future = running.popleft()
+                yield done, future.result()
+                waiting -= size_of(done)
+            waiting += size_of(item)
+            running.append((item, pool.submit(work, item)))
+        while running:
+            done, future = running.popleft()
+            yield done, future.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

@@ -8,7 +8,7 @@
 import os
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from cryptography.exceptions import InvalidTag
@@ -203,6 +203,48 @@ def _seal_directory(keys: Keys, header: bytes, entries: Sequence[PackEntry]) -> 
     aad = keys.aad(Kind.DIRECTORY, object_id(header))
     directory = salt + seal(keys.directory_key(salt), aad, records)
     return directory + len(directory).to_bytes(4, "little") + _END_MAGIC
+
+
+class MovedPack:
+    """A pack of blobs that come from others as they are, with the keys that open them.
+
+    Nothing is opened, so it takes no private key (spec/FORMAT.md §7.1).
+    """
+
+    def __init__(self, keys: Keys, kind: int) -> None:
+        self.kind = kind
+        self._keys = keys
+        self._table: dict[bytes, int] = {}
+        self._parts: list[tuple[PackEntry, bytes]] = []
+        self.stored_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    @property
+    def key_count(self) -> int:
+        """Return how many keys it has so far."""
+        return len(self._table)
+
+    def add(self, entry: PackEntry, key: bytes, stored: bytes) -> None:
+        """Take a blob in its stored form, with the entry of its pack's key table."""
+        number = self._table.setdefault(key, len(self._table))
+        self._parts.append((replace(entry, key=number), stored))
+        self.stored_bytes += len(stored)
+
+    def finish(self, shuffle: Callable[[list[Any]], None]) -> tuple[bytes, PackSummary]:
+        """Return the pack's bytes and what the index will say of it."""
+        shuffle(self._parts)
+        count = len(self._table).to_bytes(2, "little")
+        header = _MAGIC + bytes((FORMAT_VERSION, self.kind)) + count + b"".join(self._table)
+        at, entries = len(header), []
+        for entry, stored in self._parts:
+            entries.append(_moved(entry, at))
+            at += len(stored)
+        parts = [header, *(stored for _, stored in self._parts)]
+        pack = b"".join((*parts, _seal_directory(self._keys, header, entries)))
+        key_count = len(self._table)
+        return pack, PackSummary(object_id(pack), self.kind, len(pack), key_count, tuple(entries))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from .ids import Kind
 from .pack import DATA_PACK
 from .repository import Repository
 from .snapshot import FAILED, Component, Snapshot
+from .totals import blob_totals
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def repository_statistics(repository: Repository) -> RepositoryStatistics:
         packs += 1
         in_all_packs += pack.size_bytes
         in_data_packs += pack.size_bytes if pack.kind == DATA_PACK else 0
-    totals = repository.cache.blob_totals()
+    totals = blob_totals(repository.cache)
     data_blobs, data_stored, data_raw = totals.get(Kind.DATA, (0, 0, 0))
     processed = sum(s.statistics.bytes_processed for s in snapshots)
     return RepositoryStatistics(

@@ -53,7 +53,7 @@ def test_all_that_a_snapshot_needs_is_marked_and_no_tree_is_read_twice(
     for snapshot in (first, second):
         following.live.follow("here", snapshot.components[0].subtree or ())
     assert following.reports == []
-    marked = following.live._live
+    marked = following.live.live
     ids = [e.id for p in repository.cache.packs() for e in repository.cache.entries_of(p.id)]
     assert {marked.mark(id_) for id_ in ids} == {False}
     # What was followed is not even asked for again.
@@ -103,5 +103,5 @@ def test_all_that_a_file_of_records_stored_is_needed(repository: Repository) -> 
     following.live.follow("here", snapshot.components[0].subtree or ())
     entries = [e for p in repository.cache.packs() for e in repository.cache.entries_of(p.id)]
     assert {e.kind for e in entries} == {Kind.DATA, Kind.TREE, Kind.EXTENTS, Kind.DIGESTS}
-    assert [e.kind for e in entries if following.live._live.mark(e.id)] == []
+    assert [e.kind for e in entries if following.live.live.mark(e.id)] == []
     assert following.reports == []

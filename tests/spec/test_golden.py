@@ -19,6 +19,7 @@ from snap.repo.ids import BlobId, Kind
 from snap.repo.progress import SilentReporter
 from snap.repo.repository import open_repository
 from snap.repo.restore import run_restore
+from snap.repo.totals import blob_totals
 from snap.sources.folder import FolderTarget
 from spec.make_golden import (
     change_records,
@@ -149,7 +150,7 @@ def test_the_golden_repository_of_layouts_has_pages_streams_and_slices_of_old_bl
                         old.add(extent.blob)
                     elif extent.blob in old and extent.offset:
                         shared += 1
-        companions = repo.cache.blob_totals()[Kind.DIGESTS][0]
+        companions = blob_totals(repo.cache)[Kind.DIGESTS][0]
     assert layouts >= {("pages", True), ("pages", False), ("stream", False)}
     assert shared
     assert companions > 10

@@ -1,0 +1,75 @@
+"""What a backup does at its beginning and its end so that no prune can take away what it uses.
+
+Why each is needed: spec/DESIGN.md, the prune protocol.
+"""
+
+from snap.backends.base import BackendError
+
+from .doomed import list_doomed
+from .lease import Lease, RepositoryLocked, list_leases, ran_out
+from .repository import SNAPSHOT_PREFIX, Repository
+from .snapshot import Snapshot
+from .whole import whole_snapshots
+
+PRUNE = "prune"
+"""The operation of a prune's lease."""
+
+
+def avoid_doomed(repository: Repository, lease: Lease) -> None:
+    """Take the packs that are to be deleted as not held, for the rest of this run.
+
+    Called when the own lease can be seen already, and before the index is loaded.
+
+    Raises:
+        RepositoryLocked: what is to be deleted cannot be read, and a prune that may know is at
+            work.
+    """
+    doomed = list_doomed(repository.backend, repository.keys)
+    repository.holdings.set_doomed(doomed.pack_ids())
+    for problem in doomed.problems:
+        # Only a prune that read it before it was damaged can still go by it.
+        if other_prune(repository, lease):
+            raise RepositoryLocked(
+                f"{problem.object}: {problem.problem}, and a prune is at work that may go by it",
+                "run it again when the prune has ended",
+            )
+        repository.warnings.append(f"{problem.object}: {problem.problem}: the next prune drops it")
+
+
+def other_prune(repository: Repository, own: Lease) -> bool:
+    """Return whether a prune is at work."""
+    return any(
+        state.owner is not None
+        and state.owner.operation == PRUNE
+        and state.id != own.id
+        and not ran_out(state, own.renewed_ns)
+        for state in list_leases(repository.backend, repository.keys)
+    )
+
+
+def make_sure_of(repository: Repository, snapshot: Snapshot, lease: Lease) -> None:
+    """Make sure, after a snapshot was stored, that others did not take us for dead before that.
+
+    If they may have, what it needs is looked for; if something is gone, so is the snapshot.
+
+    Raises:
+        RepositoryLocked: something was deleted; there is no snapshot.
+    """
+    try:
+        lease.confirm()
+    except RepositoryLocked as error:
+        whole = whole_snapshots(repository, repository.backend, repository.config, [snapshot])
+        if whole:
+            repository.warnings.append(
+                "this backup was paused for so long that others took it for dead; all that it "
+                "needs is there"
+            )
+            return
+        repository.backend.delete(SNAPSHOT_PREFIX + snapshot.id.hex())
+        raise RepositoryLocked(
+            "this backup was paused for so long that others took it for dead, and some of what it "
+            "used is gone: its snapshot was removed again",
+            "run it again; what it stored is reused",
+        ) from error
+    except BackendError as error:
+        repository.warnings.append(f"the lease could not be looked at after the backup: {error}")

@@ -1,0 +1,150 @@
+"""Moving what is needed of mostly unused packs into new ones.
+
+Blobs move in their stored form with the keys that open them, so a writer's key suffices, and what
+the off-site host cannot read it can still tidy up.
+"""
+
+import random
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from snap.backends.base import ObjectNotFound, ShortRead
+from snap.errors import IntegrityError
+
+from .codec import DecodeError
+from .config import PACKS_IN_FLIGHT_BYTES
+from .doomed import DoomedPack
+from .ids import ObjectId, pack_name
+from .objects import get_verified, in_order
+from .pack import DATA_PACK, MovedPack, PackSummary, header_length, parse_header
+from .repository import Repository
+from .survey import Survey, Use
+
+_MOST_KEYS = 2048
+"""In one pack's table: 1,168 bytes each."""
+META_PACK_BYTES = 8 << 20
+_INDEX_EVERY_PACKS = 64
+
+
+@dataclass(slots=True)
+class Repacked:
+    """What was moved.
+
+    Attributes:
+        sources: Packs of which everything needed lies in a new one now.
+        damaged: Packs that are not what their names say: nothing was taken from them.
+        read_bytes: Bytes of packs that were read.
+        written_bytes: Bytes of new packs.
+    """
+
+    sources: dict[ObjectId, DoomedPack] = field(default_factory=dict)
+    damaged: list[str] = field(default_factory=list)
+    packs: int = 0
+    index_ids: set[ObjectId] = field(default_factory=set)
+    read_bytes: int = 0
+    written_bytes: int = 0
+
+
+class Repacking:
+    """Repacks some packs; what is stored is indexed when `run` returns.
+
+    A pack is read whole and compared with its name before anything is taken from it: a copy of
+    damaged bytes must not take the place of whatever can still be saved.
+    """
+
+    def __init__(
+        self, repository: Repository, found: Survey, advance: Callable[[int, str], None]
+    ) -> None:
+        self._repository = repository
+        self._found = found
+        self._advance = advance
+        self._filling: dict[int, MovedPack] = {}
+        self._unindexed: list[PackSummary] = []
+        self._moved: dict[ObjectId, DoomedPack] = {}
+        self._shuffle = random.SystemRandom().shuffle
+        self.report = Repacked()
+
+    def run(self, packs: Iterable[Use]) -> Repacked:
+        """Move what is needed of these packs.
+
+        Raises:
+            BackendError: the store failed; what was put stays, and the old packs as well.
+        """
+        for use, stored in self._read(packs):
+            if stored is not None and self._take(use, stored):
+                self._moved[use.id] = DoomedPack(use.kind, use.size_bytes)
+            self._advance(use.size_bytes, use.id.hex()[:8])
+        for pack in list(self._filling.values()):
+            self._store(pack)
+        self._store_index()
+        # Only now does everything that was taken have another place, and that an index object.
+        self.report.sources = self._moved
+        return self.report
+
+    def _read(self, packs: Iterable[Use]) -> Iterator[tuple[Use, bytes | None]]:
+        """Yield the packs in their order, a few read ahead; None for one that is damaged."""
+        backend = self._repository.backend
+
+        def read(use: Use) -> bytes | None:
+            name = pack_name(use.kind, use.id)
+            try:
+                return get_verified(backend, name)
+            except (IntegrityError, ObjectNotFound, ShortRead) as error:
+                self.report.damaged.append(str(error))
+                return None
+
+        return in_order(
+            packs,
+            read,
+            size_of=lambda use: use.size_bytes,
+            workers=max(2, backend.parallel_requests),
+            in_flight_bytes=PACKS_IN_FLIGHT_BYTES,
+        )
+
+    def _take(self, use: Use, stored: bytes) -> bool:
+        self.report.read_bytes += len(stored)
+        try:
+            header = parse_header(stored[: header_length(stored)])
+        except DecodeError as error:
+            name = pack_name(use.kind, use.id)
+            self.report.damaged.append(f"{name}: damaged: {error}")
+            return False
+        columns = self._repository.cache.pack_at(use.first)
+        for position in range(columns.count):
+            if not self._found.needed.has(use.first + position):
+                continue
+            entry = columns.entry(position)
+            pack = self._open_pack(use.kind, entry.stored_length)
+            end = entry.offset + entry.stored_length
+            pack.add(entry, header.table[entry.key], stored[entry.offset : end])
+        return True
+
+    def _open_pack(self, kind: int, more_bytes: int) -> MovedPack:
+        pack = self._filling.get(kind)
+        if pack is not None and self._is_full(pack, more_bytes):
+            self._store(pack)
+            pack = None
+        if pack is None:
+            pack = self._filling[kind] = MovedPack(self._repository.keys, kind)
+        return pack
+
+    def _is_full(self, pack: MovedPack, more_bytes: int) -> bool:
+        limit = self._repository.config.parameters.pack_bytes
+        if pack.kind != DATA_PACK:
+            limit = min(limit, META_PACK_BYTES)
+        return pack.stored_bytes + more_bytes > limit or pack.key_count >= _MOST_KEYS
+
+    def _store(self, pack: MovedPack) -> None:
+        del self._filling[pack.kind]
+        stored, summary = pack.finish(self._shuffle)
+        self._repository.backend.put(pack_name(summary.kind, summary.id), stored)
+        self._unindexed.append(summary)
+        self.report.packs += 1
+        self.report.written_bytes += len(stored)
+        if len(self._unindexed) >= _INDEX_EVERY_PACKS:
+            self._store_index()
+
+    def _store_index(self) -> None:
+        if self._unindexed:
+            self.report.index_ids.add(self._repository.store_index(self._unindexed))
+            self._unindexed = []
