@@ -1,7 +1,5 @@
 """``snap forget``: snapshots go, by a policy or by their ids."""
 
-import os
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,15 +20,17 @@ from snap.repo.forget import (
     last_good_ones,
     stored_times,
 )
-from snap.repo.lease import Lease, Owner
+from snap.repo.lease import Lease
+from snap.repo.prune import PruneReport
 from snap.repo.repository import Repository
 from snap.repo.snapshot import Snapshot
 
-from .errors import INCOMPLETE, OK
+from . import prune
+from .errors import INCOMPLETE, OK, worst
 from .options import SnapCommand
 from .output import counted, print_json, print_line, print_table, print_warning
 from .retention import configured_policies, keep_options, one_for_all, policy_of
-from .session import find_snapshot, open_session, words_of
+from .session import find_snapshot, lease_for, open_session, words_of
 from .settings import Settings
 from .times import LOCAL_ZONE, iso_time, local_time
 
@@ -69,6 +69,7 @@ def code_of(outcome: Outcome) -> int:
 @click.option("--service", metavar="S", help="Only of this service.")
 @click.option("--dry-run", "-n", is_flag=True, help="Remove nothing; say what would go, and why.")
 @click.option("--explain", metavar="SNAP", help="Only say why this one would stay or go.")
+@click.option("--prune", "then_prune", is_flag=True, help="Then do as 'snap prune' does.")
 @click.option(
     "--allow-last", is_flag=True, help="With SNAP: also the last good one of a source may go."
 )
@@ -89,26 +90,38 @@ def command(
     Without ids and --keep-...: 7 days, the Sundays of 4 weeks, the 1sts of 3 months. Held
     snapshots and the last good one of every source always stay.
     """
+    then_prune = bool(rules.pop("then_prune")) and not dry_run
     policy = policy_of(rules)
     if snapshots and (policy is not None or explain or service):
         raise UsageError("ids exclude --keep-..., --explain and --service")
     done = Forgotten([], [])
-    with open_session(settings) as repository, _lease(repository) as lease:
-        if snapshots:
-            plan = _named(repository, settings, snapshots, allow_last=allow_last)
-        else:
-            policies = configured_policies(settings) if policy is None else one_for_all(policy)
-            plan = _by_policy(repository, settings, policies, lease, service=service)
-        if explain is not None:
-            return _explain(plan, find_snapshot(repository, settings, explain), settings)
-        if plan.removed and not dry_run:
-            done = forget(repository, plan.removed, lease)
-    outcome = Outcome(plan, done, dry_run=dry_run)
+    with open_session(settings) as repository:
+        with lease_for(repository, "forget") as lease:
+            if snapshots:
+                plan = _named(repository, settings, snapshots, allow_last=allow_last)
+            else:
+                policies = configured_policies(settings) if policy is None else one_for_all(policy)
+                plan = _by_policy(repository, settings, policies, lease, service=service)
+            if explain is not None:
+                return _explain(plan, find_snapshot(repository, settings, explain), settings)
+            if plan.removed and not dry_run:
+                done = forget(repository, plan.removed, lease)
+        outcome = Outcome(plan, done, dry_run=dry_run)
+        pruned = prune.prune_repository(repository, settings) if then_prune else None
+    _print(outcome, pruned, settings)
+    return worst([code_of(outcome), OK if pruned is None else prune.code_of(pruned)])
+
+
+def _print(outcome: Outcome, pruned: PruneReport | None, settings: Settings) -> None:
     if settings.json:
-        print_json(record_of(outcome))
-    else:
-        print_outcome(outcome, settings)
-    return code_of(outcome)
+        record = record_of(outcome)
+        if pruned is not None:
+            record["prune"] = prune.record_of(pruned, dry_run=False)
+        print_json(record)
+        return
+    print_outcome(outcome, settings)
+    if pruned is not None:
+        prune.print_report(pruned, settings, dry_run=False)
 
 
 def forget_as_configured(repository: Repository, settings: Settings) -> Outcome:
@@ -117,14 +130,9 @@ def forget_as_configured(repository: Repository, settings: Settings) -> Outcome:
     Raises:
         SnapError: a snapshot cannot be read, or the policy keeps nothing.
     """
-    with _lease(repository) as lease:
+    with lease_for(repository, "forget") as lease:
         plan = _by_policy(repository, settings, configured_policies(settings), lease)
         return Outcome(plan, forget(repository, plan.removed, lease))
-
-
-def _lease(repository: Repository) -> Lease:
-    owner = Owner("forget", socket.gethostname(), os.getpid())
-    return Lease(repository.backend, repository.keys, owner, repository.clock)
 
 
 def _by_policy(

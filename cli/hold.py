@@ -8,7 +8,7 @@ from snap.repo.forget import is_held
 from .options import SnapCommand, SnapGroup
 from .output import counted, print_json, print_line, print_table
 from .records import snapshot_record
-from .session import find_snapshot, open_session, usable_snapshots
+from .session import find_snapshot, lease_for, open_session, usable_snapshots
 from .settings import Settings
 from .times import local_time
 
@@ -63,7 +63,7 @@ def list_held(settings: Settings) -> int:
 
 def _change(settings: Settings, selectors: tuple[str, ...], *, hold: bool) -> int:
     changed = []
-    with open_session(settings) as repository:
+    with open_session(settings) as repository, lease_for(repository, "hold"):
         # All of them are found before the first is changed: "latest" must not mean two.
         found = [find_snapshot(repository, settings, selector) for selector in selectors]
         for former in {snapshot.id: snapshot for snapshot in found}.values():

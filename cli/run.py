@@ -9,10 +9,11 @@ from typing import Any
 import click
 
 from snap.errors import SnapError
+from snap.repo.prune import PruneReport
 from snap.repo.repository import Repository
 from snap.repo.snapshot import Snapshot
 
-from . import backup, check, forget, replicate, status
+from . import backup, check, forget, prune, replicate, status
 from .copies import configured_copies, fallback_copies
 from .errors import DAMAGED, FAILED, INCOMPLETE, OK, print_error, words_of_os_error, worst
 from .options import SnapCommand
@@ -49,12 +50,12 @@ Work = Callable[[Step], int]
 )
 @click.pass_obj
 def command(settings: Settings, *, read_data_subset: str) -> int:
-    """Do the night's work: backup, sample check, forget, replicate, status.
+    """Do the night's work: backup, sample check, forget, prune, replicate, status.
 
     Backs up all configured sources, checks the repository and reads a random share of it, forgets
-    what a configured policy lets go, brings all configured copies up to date (and forgets there
-    what their own policies let go), and says how things stand. A step that fails does not keep
-    the next from being done; the exit code is the worst of theirs.
+    what a configured policy lets go and gives its space back, brings all configured copies up to
+    date (and does there as their own policies say), and says how things stand. A step that fails
+    does not keep the next from being done; the exit code is the worst of theirs.
     """
     fraction = check.parse_share(read_data_subset)
     planned = backup.PlannedBackup(backup.Request(), settings)
@@ -64,6 +65,7 @@ def command(settings: Settings, *, read_data_subset: str) -> int:
         night.take("check", lambda step: night.check(fraction, step))
         if settings.configuration is not None and "retention" in settings.configuration.values:
             night.take("forget", night.let_go)
+            night.take("prune", night.prune)
         if configured_copies(settings):
             night.take("replicate", night.replicate)
             night.take_forgetting_copies()
@@ -136,10 +138,24 @@ class _Night:
             if place.location in own:
                 there = replace(self._settings, repository=place.location)
                 self.take(f"forget in {place.name}", partial(self._forget_in, there))
+                self.take(f"prune in {place.name}", partial(self._prune_in, there))
 
     def _forget_in(self, there: Settings, step: Step) -> int:
         with open_session(there) as copy:
             return self._told(step, forget.forget_as_configured(copy, there))
+
+    def prune(self, step: Step) -> int:
+        return self._pruned(step, prune.prune_repository(self._repository, self._settings))
+
+    def _prune_in(self, there: Settings, step: Step) -> int:
+        with open_session(there) as copy:
+            return self._pruned(step, prune.prune_repository(copy, there))
+
+    def _pruned(self, step: Step, report: PruneReport) -> int:
+        step.result = prune.record_of(report, dry_run=False)
+        if not self._settings.json:
+            prune.print_report(report, self._settings, dry_run=False)
+        return prune.code_of(report)
 
     def replicate(self, step: Step) -> int:
         options = replicate.replicate_options()

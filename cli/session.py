@@ -1,6 +1,8 @@
 """Opening the repository that the settings mean, and choosing snapshots in it."""
 
+import os
 import re
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -17,6 +19,7 @@ from snap.repo.catalog import (
 )
 from snap.repo.config import CONFIG_NAME, RepositoryNotFound
 from snap.repo.fallback import Fallback, OtherCopy
+from snap.repo.lease import Lease, Owner
 from snap.repo.repository import SNAPSHOT_PREFIX, Repository, open_repository
 from snap.repo.snapshot import FAILED, QUARANTINED, Snapshot
 
@@ -101,6 +104,12 @@ def _open_first(settings: Settings, others: list[CopyPlace], error: SnapError) -
         print_warning(f"{error}: reading from copy {place.name} instead", as_json=settings.json)
         return repository
     raise error
+
+
+def lease_for(repository: Repository, operation: str) -> Lease:
+    """Return a lease for this process, to be entered before anything is read that it changes."""
+    owner = Owner(operation, socket.gethostname(), os.getpid())
+    return Lease(repository.backend, repository.keys, owner, repository.clock)
 
 
 def other_copies(places: Sequence[CopyPlace], settings: Settings) -> list[OtherCopy]:

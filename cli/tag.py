@@ -7,7 +7,7 @@ from snap.repo.catalog import retag
 
 from .options import SnapCommand, tags_of_option
 from .output import print_json, print_line
-from .session import find_snapshot, open_session
+from .session import find_snapshot, lease_for, open_session
 from .settings import Settings
 
 
@@ -46,7 +46,7 @@ def command(
         raise UsageError("nothing to change", "give --add, --remove or --set")
     if replacement and (add or remove):
         raise UsageError("--set excludes --add and --remove")
-    with open_session(settings) as repository:
+    with open_session(settings) as repository, lease_for(repository, "tag"):
         former = find_snapshot(repository, settings, snapshot)
         changed = retag(
             repository,

@@ -13,6 +13,7 @@ from snap.backends.base import BackendError, ObjectNotFound
 
 from .catalog import BEFORE_RESTORE_TAG, HELD_TAG, load_snapshot
 from .clock import MINUTE_NS
+from .doomed import Doomed, put_doomed
 from .ids import ObjectId, id_of_name
 from .lease import Lease
 from .repository import SNAPSHOT_PREFIX, Repository
@@ -161,13 +162,18 @@ class Forgotten:
 def forget(repository: Repository, snapshots: Sequence[Snapshot], lease: Lease) -> Forgotten:
     """Delete snapshots, with their former revisions; durable on return.
 
-    One that got a newer revision meanwhile (a hold, a tag) stays as that.
+    That they were forgotten and not lost is written down first (spec/FORMAT.md §12.1). One that
+    got a newer revision meanwhile (a hold, a tag) stays as that.
 
     Raises:
         RepositoryLocked: the lease ran out before anything was deleted.
     """
     lease.confirm()
     former = _revisions(repository, snapshots)
+    if snapshots:
+        gone = frozenset(s.original or s.id for s in snapshots)
+        mark = Doomed(repository.clock(), snapshots=gone)
+        put_doomed(repository.backend, repository.keys, mark)
     removed: list[Snapshot] = []
     refused: list[tuple[Snapshot, BackendError]] = []
     for snapshot in snapshots:

@@ -45,6 +45,7 @@ from .survey import Survey, is_current, survey
 RIPE_AFTER_NS = DEAD_AFTER_NS
 """A doomed object is at least so old, by the store's clock, before anything it names is deleted."""
 _CONFIRM_EVERY = 256
+_MANY_MARKS = 16
 _YOUNG_NS = 10 * MINUTE_NS
 
 
@@ -236,9 +237,21 @@ class _Prune:
         damaged = [id_of_name(problem.object) for problem in self._doomed.problems]
         delete_doomed(self._backend, [id_ for id_ in damaged if id_ is not None])
         delete_doomed(self._backend, self._doomed.replaced)
+        self._merge_forgotten()
         for number, record in enumerate(self._doomed.records):
             if record.packs and record.leases is None:
                 self._doomed.records[number] = self._finish(record)
+
+    def _merge_forgotten(self) -> None:
+        """Have one object say which snapshots were forgotten; each forgetting left one."""
+        marks = [record for record in self._doomed.records if not record.packs]
+        if len(marks) < _MANY_MARKS:
+            return
+        ids = frozenset(id_ for mark in marks for id_ in mark.snapshots)
+        replaced = frozenset(id_ for mark in marks for id_ in (mark.id, *mark.replaces))
+        one = Doomed(self._repository.clock(), snapshots=ids, replaces=replaced)
+        put_doomed(self._backend, self._keys, one)
+        delete_doomed(self._backend, replaced)
 
     def _finish(self, record: Doomed) -> Doomed:
         """Write into a doomed object, which is already to be seen, which leases there are."""

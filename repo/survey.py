@@ -77,13 +77,13 @@ def survey(repository: Repository, doomed: Collection[ObjectId], reporter: Repor
 
     generation = repository.cache.generation
     live = LiveBlobs(repository, report)
-    reporter.start("following snapshots", len(snapshots))
+    reporter.start("following snapshots", None)
     for snapshot in snapshots:
         for component in snapshot.components:
             if component.subtree is not None:
                 where = f"snapshot {snapshot.short_id}:{component.name}"
                 live.follow(where, component.subtree)
-        reporter.advance(1, item=snapshot.short_id)
+        reporter.advance(0, item=snapshot.short_id)
     reporter.finish()
     if problems:
         raise NeedsUnknown(

@@ -1,30 +1,23 @@
 """Pruning: what goes, what stays, and what keeps it from going."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from snap.backends.base import ObjectRetained
-from snap.backends.faulty import Fault, FaultyBackend
 from snap.backends.memory import MemoryBackend
-from snap.repo.catalog import list_snapshots
 from snap.repo.check import run_check
 from snap.repo.clock import MINUTE_NS
 from snap.repo.doomed import list_doomed
 from snap.repo.forget import forget
-from snap.repo.holdings import StoredPacks
-from snap.repo.lease import Lease, Owner, RepositoryLocked
+from snap.repo.lease import Lease, Owner
 from snap.repo.progress import SilentReporter
 from snap.repo.prune import PruneOptions, PruneReport, run_prune
-from snap.repo.prune_plan import Limits
-from snap.repo.repository import INDEX_PREFIX, SNAPSHOT_PREFIX, Repository
+from snap.repo.repository import Repository
 from snap.repo.restore import run_restore
 from snap.repo.snapshot import Snapshot
-from snap.repo.survey import NeedsUnknown
 
-from .conftest import FakeClock, Opener, back_up
+from .conftest import FakeClock, back_up
 from .dictsource import DictSource
 from .memorytarget import MemoryTarget
 

@@ -10,6 +10,7 @@ from snap.repo.codec import DecodeError
 from snap.repo.config import FormatTooNew, check_config, decode_config
 from snap.repo.crypto import DataPrivateKey, DataPublicKey, Keys, associated_data, derive
 from snap.repo.digests import decode_digests
+from snap.repo.doomed import decode_doomed
 from snap.repo.envelope import open_object
 from snap.repo.extents import (
     Paging,
@@ -168,6 +169,17 @@ def _pack(body: bytes, inputs: Inputs) -> Any:
     return result
 
 
+def _doomed(body: bytes, _: Inputs) -> Any:
+    doomed = decode_doomed(codec.decode(body))
+    return {
+        "time": doomed.time_ns,
+        "packs": [[id_, *pack] for id_, pack in doomed.packs.items()],
+        "leases": None if doomed.leases is None else sorted(doomed.leases),
+        "snapshots": sorted(doomed.snapshots),
+        "replaces": sorted(doomed.replaces),
+    }
+
+
 DECODERS: dict[str, Callable[[bytes, Inputs], Any]] = {
     "derived-keys": _derived_keys,
     "associated-data": _associated_data,
@@ -187,4 +199,5 @@ DECODERS: dict[str, Callable[[bytes, Inputs], Any]] = {
     "content": _content,
     "tree": _tree,
     "snapshot": _snapshot,
+    "doomed": _doomed,
 }

@@ -6,6 +6,7 @@ from typing import Any
 from blake3 import blake3
 
 from tests.spec import strict as reader
+from tests.spec import strict_doomed
 
 Inputs = Mapping[str, str]
 
@@ -146,6 +147,10 @@ def _pack(body: bytes, inputs: Inputs) -> Any:
     return result
 
 
+def _doomed(body: bytes, _: Inputs) -> Any:
+    return strict_doomed.decode_doomed(body)
+
+
 DECODERS: dict[str, Callable[[bytes, Inputs], Any]] = {
     "derived-keys": _derived_keys,
     "associated-data": _associated_data,
@@ -165,4 +170,5 @@ DECODERS: dict[str, Callable[[bytes, Inputs], Any]] = {
     "content": _content,
     "tree": _tree,
     "snapshot": _snapshot,
+    "doomed": _doomed,
 }
