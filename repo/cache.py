@@ -72,6 +72,7 @@ class Cache:
         self._kept: OrderedDict[int, PackColumns] = OrderedDict()
         self._kept_bytes = 0
         self._kept_places: dict[BlobId, tuple[PackColumns, int]] = {}
+        self.path = path
         self._file = CacheFile(path, instance_id, ROWS_SCHEMA + KEYS_SCHEMA, _SCHEMA_VERSION)
 
     @property
@@ -389,10 +390,14 @@ class Cache:
 
     def pack(self, pack_id: ObjectId) -> PackSummary | None:
         """Return one pack without its entries; None where no loaded index names it."""
-        pack = next(iter(self._packs_named(pack_id)), None)
+        pack = self.columns_of(pack_id)
         if pack is None:
             return None
         return PackSummary(pack.id, pack.kind, pack.size_bytes, pack.key_count, ())
+
+    def columns_of(self, pack_id: ObjectId) -> PackColumns | None:
+        """Return one pack with its entries; None where no loaded index names it."""
+        return next(iter(self._packs_named(pack_id)), None)
 
     def pack_at(self, first: int) -> PackColumns:
         """Return the pack whose first blob has this number."""

@@ -3,8 +3,9 @@
 Why each is needed: spec/DESIGN.md, the prune protocol.
 """
 
-from snap.backends.base import BackendError
+from snap.backends.base import Backend, BackendError
 
+from .crypto import Keys
 from .doomed import list_doomed
 from .lease import Lease, RepositoryLocked, list_leases, ran_out
 from .repository import SNAPSHOT_PREFIX, Repository
@@ -28,7 +29,7 @@ def avoid_doomed(repository: Repository, lease: Lease) -> None:
     repository.holdings.set_doomed(doomed.pack_ids())
     for problem in doomed.problems:
         # Only a prune that read it before it was damaged can still go by it.
-        if other_prune(repository, lease):
+        if is_pruned(repository.backend, repository.keys, lease):
             raise RepositoryLocked(
                 f"{problem.object}: {problem.problem}, and a prune is at work that may go by it",
                 "run it again when the prune has ended",
@@ -36,14 +37,14 @@ def avoid_doomed(repository: Repository, lease: Lease) -> None:
         repository.warnings.append(f"{problem.object}: {problem.problem}: the next prune drops it")
 
 
-def other_prune(repository: Repository, own: Lease) -> bool:
+def is_pruned(backend: Backend, keys: Keys, own: Lease) -> bool:
     """Return whether a prune is at work."""
     return any(
         state.owner is not None
         and state.owner.operation == PRUNE
         and state.id != own.id
         and not ran_out(state, own.renewed_ns)
-        for state in list_leases(repository.backend, repository.keys)
+        for state in list_leases(backend, keys)
     )
 
 

@@ -12,11 +12,14 @@ from snap.backends.base import Backend, BackendError, ObjectNotFound, ShortRead
 from snap.errors import IntegrityError
 
 from .catalog import Problem, latest_revisions, readable_snapshots, snapshot_at
+from .commit import is_pruned
 from .config import RepositoryConfig
 from .copy import open_copy
-from .ids import ObjectId, pack_name
-from .lease import Lease, Owner, remove_dead
-from .live import LiveBlobs
+from .copy_needs import CopyIndex, Needs
+from .doomed import list_doomed
+from .ids import ObjectId
+from .index import PackColumns
+from .lease import Lease, Owner, RepositoryLocked, remove_dead
 from .objects import WORKERS, StoredObject, list_sizes
 from .progress import Reporter
 from .repository import INDEX_PREFIX, SNAPSHOT_PREFIX, Repository
@@ -110,6 +113,14 @@ def run_replicate(
     """
     config = open_copy(repository, backend)
     run = _Replication(repository, backend, config, options, reporter)
+    try:
+        return _run(run, name)
+    finally:
+        run.close()
+
+
+def _run(run: "_Replication", name: str) -> ReplicateReport:
+    repository, backend, options = run.repository, run.backend, run.options
     if options.dry_run:
         run.plan()
         return run.count()
@@ -123,10 +134,12 @@ def run_replicate(
         if options.verify:
             run.read_all(name)
         run.plan()
+        run.rescue(lease)
         run.put_packs(name)
         own.confirm()
         lease.confirm()
         run.put_snapshots()
+        run.make_sure(lease)
     return run.report
 
 
@@ -141,23 +154,32 @@ class _Replication:
         options: ReplicateOptions,
         reporter: Reporter,
     ) -> None:
-        self._repository = repository
-        self._backend = backend
+        self._copy_index = CopyIndex(repository, backend, config)
+        self.repository = repository
+        self.backend = backend
         self._config = config
-        self._options = options
+        self.options = options
         self._reporter = reporter
         self._damaged: dict[str, Problem] = {}
         self._there: dict[str, int] = {}
-        self._packs: list[StoredObject] = []
+        self._doomed: frozenset[ObjectId] = frozenset()
+        self._needs = Needs()
+        self._own: list[Snapshot] = []
+        self._new: list[Snapshot] = []
+        self._put_new: list[Snapshot] = []
         self._index: dict[str, int] = {}
         self._slots: dict[str, int] = {}
         self._snapshots: list[Snapshot] = []
         self._snapshot_sizes: dict[str, int] = {}
         self.report = ReplicateReport()
 
+    def close(self) -> None:
+        """Close what is kept of the copy's index."""
+        self._copy_index.close()
+
     def read_all(self, name: str) -> None:
         """Compare all that the copy holds with its names; what is damaged counts as not there."""
-        objects = list(list_copied(self._backend).items())
+        objects = list(list_copied(self.backend).items())
         self._reporter.start(f"reading {name}", sum(size for _, size in objects))
         reading = self._reading()
         reading.run(StoredObject(*one) for one in objects)
@@ -166,31 +188,32 @@ class _Replication:
         self.report.bytes_read = reading.bytes
 
     def _reading(self) -> Reading:
-        return Reading(self._backend, advance=self._advance, workers=self._options.workers)
+        return Reading(self.backend, advance=self._advance, workers=self.options.workers)
 
     def _advance(self, count_bytes: int, name: str) -> None:
         self._reporter.advance(count_bytes, item=name[-64:][:8])
 
     def plan(self) -> None:
         """Find out what the copy lacks."""
-        source = self._repository.backend
+        source = self.repository.backend
         self._snapshot_sizes = list_sizes(source, SNAPSHOT_PREFIX)
-        snapshots, problems = readable_snapshots(self._repository)
+        snapshots, problems = readable_snapshots(self.repository)
         self._index = list_sizes(source, INDEX_PREFIX)
-        self._repository.load_readable_index()
+        self.repository.load_readable_index()
         self._slots = list_sizes(source, KEY_PREFIX)
-        self._there = list_copied(self._backend)
+        # Before the packs: one that goes meanwhile is named here until it is gone.
+        self._doomed = list_doomed(self.backend, self.repository.keys).pack_ids()
+        self._there = list_copied(self.backend)
         for name in self._damaged:
             self._there.pop(name, None)
         # What was stored since the listing is for the next run.
         listed = self._snapshot_sizes
         self._snapshots = [s for s in snapshots if SNAPSHOT_PREFIX + s.id.hex() in listed]
         self.report.problems += [p for p in problems if p.object not in self._there]
-        wanted = (
-            StoredObject(pack_name(pack.kind, pack.id), pack.size_bytes)
-            for pack in self._repository.cache.packs()
-        )
-        self._packs = [pack for pack in wanted if self._lacks(pack)]
+        self._own = self._own_snapshots()
+        self._new = self._new_snapshots(self._own)
+        self.report.warnings += [f"in the copy: {text}" for text in self._copy_index.load()]
+        self._needs = self._copy_index.needs(self._new, self._there, self._doomed)
         self.report.extra_slots = sorted(
             name for name in self._there if name.startswith(KEY_PREFIX) and name not in self._slots
         )
@@ -203,65 +226,105 @@ class _Replication:
 
     def count(self) -> ReplicateReport:
         """Return what there is to do."""
-        new = self._new_snapshots(self._own_snapshots())
+        packs = self._needs.packs
+        names, _ = self._lacking_index()
         lacking = [
-            *self._packs,
+            *packs,
             *self._lacking(self._slots),
-            *self._lacking(self._index),
-            *map(self._stored, new),
+            *(StoredObject(name, self._index.get(name, 0)) for name in names),
+            *map(self._stored, self._new),
         ]
-        self.report.packs = len(self._packs)
-        self.report.snapshots = len(new)
+        self.report.packs = len(packs)
+        self.report.snapshots = len(self._new)
         self.report.bytes = sum(one.size_bytes for one in lacking)
         return self.report
 
+    def _lacking_index(self) -> tuple[list[str], list[PackColumns]]:
+        """Return what the copy's index lacks once all packs are there that are to be.
+
+        One that could not be had is named as well: it is missing there as it is here.
+        """
+        there = self._there | {pack.name: pack.size_bytes for pack in self._needs.packs}
+        for one in self._lacking(self._index):
+            there.pop(one.name, None)
+        return self._copy_index.lacking_index(there, self._doomed - self._needs.doomed)
+
+    def rescue(self, lease: Lease) -> None:
+        """Have the copy keep what it is about to delete and is needed again.
+
+        Raises:
+            RepositoryLocked: a prune is at work there, and may be deleting it.
+        """
+        if not self._needs.doomed:
+            return
+        if is_pruned(self.backend, self.repository.keys, lease):
+            raise RepositoryLocked(
+                f"{self.backend.location}: a prune is at work there, on what is needed again",
+                "run it again when the prune has ended",
+            )
+        self._copy_index.rescue(self._needs.doomed)
+
     def put_packs(self, name: str) -> None:
         """Put key slots, packs, then the index objects that name these."""
-        self._reporter.start(name, sum(pack.size_bytes for pack in self._packs))
+        packs = self._needs.packs
+        self._reporter.start(name, sum(pack.size_bytes for pack in packs))
         self._put(self._lacking(self._slots))
-        self.report.packs = self._put(self._packs)
-        self._put(self._lacking(self._index))
+        self.report.packs = len(self._put(packs))
+        self._put_index()
         self._reporter.finish()
 
-    def _put(self, objects: Iterable[StoredObject]) -> int:
+    def _put_index(self) -> None:
+        """Put what the copy's index lacks, and what of it was damaged."""
+        names, own = self._lacking_index()
+        cut = [one.name for one in self._lacking(self._index) if one.name in self._there]
+        damaged = [*cut, *(name for name in self._damaged if name in self._index)]
+        wanted = dict.fromkeys([*names, *damaged])
+        put = self._put(StoredObject(name, self._index.get(name, 0)) for name in wanted)
+        self._copy_index.note(list(put))
+        self.report.bytes += self._copy_index.put_index(own)
+
+    def _put(self, objects: Iterable[StoredObject]) -> set[str]:
         transfer = Transfer(
-            self._repository.backend,
-            self._backend,
+            self.repository.backend,
+            self.backend,
             advance=self._advance,
-            workers=self._options.workers,
-            read_back=self._options.verify,
+            workers=self.options.workers,
+            read_back=self.options.verify,
         )
         transfer.run(objects)
         self.report.bytes += transfer.bytes
         self.report.problems += transfer.problems
         for name in transfer.moved:
             self._damaged.pop(name, None)
-        return len(transfer.moved)
+        return set(transfer.moved)
 
     def put_snapshots(self) -> None:
         """Put the snapshots that the copy lacks, then remove the revisions that they replace."""
-        own = self._own_snapshots()
-        new = self._new_snapshots(own)
-        if new and (self.report.problems or not self._have_all_they_need(new)):
-            whole = whole_snapshots(self._repository, self._backend, self._config, new)
+        own, new = self._own, self._new
+        if new and (self.report.problems or self._needs.missing):
+            whole = whole_snapshots(self.repository, self.backend, self._config, new)
             self.report.held_back = [s for s in new if s not in whole]
             new = whole
-        self.report.snapshots = self._put(map(self._stored, new))
+        self._put_new = new
+        self.report.snapshots = len(self._put(map(self._stored, new)))
         self._remove_replaced(own)
         self.report.problems += self._damaged.values()
 
-    def _have_all_they_need(self, snapshots: list[Snapshot]) -> bool:
-        """Return whether index objects name every blob of the snapshots; their packs were put.
+    def make_sure(self, lease: Lease) -> None:
+        """Make sure that nobody took us for dead, and what the new snapshots need, before that.
 
-        An index object that the repository lost leaves no other trace.
+        Raises:
+            RepositoryLocked: somebody did; snapshots that are not whole were removed again.
         """
-        missing: list[str] = []
-        live = LiveBlobs(self._repository, lambda where, _: missing.append(where))
-        for snapshot in snapshots:
-            for component in snapshot.components:
-                if component.subtree is not None:
-                    live.follow(component.name, component.subtree)
-        return not missing
+        try:
+            lease.confirm()
+        except RepositoryLocked:
+            new = self._put_new
+            whole = whole_snapshots(self.repository, self.backend, self._config, new)
+            for snapshot in new:
+                if snapshot not in whole:
+                    self.backend.delete(SNAPSHOT_PREFIX + snapshot.id.hex())
+            raise
 
     def _own_snapshots(self) -> list[Snapshot]:
         """Return the snapshots that only the copy has."""
@@ -269,7 +332,7 @@ class _Replication:
         for name in self._there:
             if name.startswith(SNAPSHOT_PREFIX) and name not in self._snapshot_sizes:
                 try:
-                    own.append(snapshot_at(self._repository.keys, self._backend, name))
+                    own.append(snapshot_at(self.repository.keys, self.backend, name))
                 except ObjectNotFound:
                     continue
                 except (IntegrityError, ShortRead) as error:
@@ -288,8 +351,8 @@ class _Replication:
             for s in self._snapshots
             if later.get(first_id(s), -1) <= s.revision and self._lacks(self._stored(s))
         ]
-        if new and self._options.keeps is not None:
-            stays = self._options.keeps(latest_revisions([*self._snapshots, *own]))
+        if new and self.options.keeps is not None:
+            stays = self.options.keeps(latest_revisions([*self._snapshots, *own]))
             new = [s for s in new if s.id in stays]
         return new
 
@@ -309,7 +372,7 @@ class _Replication:
         for old in own:
             if old.revision < now.get(first_id(old), 0):
                 try:
-                    self._backend.delete(SNAPSHOT_PREFIX + old.id.hex())
+                    self.backend.delete(SNAPSHOT_PREFIX + old.id.hex())
                     self.report.removed += 1
                 except ObjectNotFound:
                     # Another run that brings this copy up to date was faster.

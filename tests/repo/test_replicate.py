@@ -56,7 +56,7 @@ def test_only_what_is_new_is_put(filled: Repository) -> None:
     assert replicate(filled, place).bytes == 0
     puts = [n for operation, n in place.calls if operation == "put"]
     assert all(name.startswith(LEASE_PREFIX) for name in puts)
-    assert sum(operation == "list" for operation, _ in place.calls) == 6
+    assert sum(operation == "list" for operation, _ in place.calls) == 8
     gets = [n for operation, n in place.calls if operation == "get"]
     assert [n for n in gets if not n.startswith(LEASE_PREFIX)] == ["config"]
     back_up(filled, DictSource(files(3)))
