@@ -2,8 +2,9 @@
 
 import click
 
-from snap.repo.catalog import HELD_TAG, retag
+from snap.repo.catalog import HELD_TAG
 from snap.repo.forget import is_held
+from snap.repo.retag import retag
 
 from .options import SnapCommand, SnapGroup
 from .output import counted, print_json, print_line, print_table
@@ -63,12 +64,14 @@ def list_held(settings: Settings) -> int:
 
 def _change(settings: Settings, selectors: tuple[str, ...], *, hold: bool) -> int:
     changed = []
-    with open_session(settings) as repository, lease_for(repository, "hold"):
+    with open_session(settings) as repository, lease_for(repository, "hold") as lease:
         # All of them are found before the first is changed: "latest" must not mean two.
         found = [find_snapshot(repository, settings, selector) for selector in selectors]
         for former in {snapshot.id: snapshot for snapshot in found}.values():
             tags = [HELD_TAG]
-            now = retag(repository, former, add=tags if hold else (), remove=() if hold else tags)
+            now = retag(
+                repository, former, lease, add=tags if hold else (), remove=() if hold else tags
+            )
             changed.append((former, now))
     if settings.json:
         print_json([{"former_id": f.id.hex(), **snapshot_record(now)} for f, now in changed])

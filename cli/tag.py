@@ -3,7 +3,7 @@
 import click
 
 from snap.errors import UsageError
-from snap.repo.catalog import retag
+from snap.repo.retag import retag
 
 from .options import SnapCommand, tags_of_option
 from .output import print_json, print_line
@@ -46,11 +46,12 @@ def command(
         raise UsageError("nothing to change", "give --add, --remove or --set")
     if replacement and (add or remove):
         raise UsageError("--set excludes --add and --remove")
-    with open_session(settings) as repository, lease_for(repository, "tag"):
+    with open_session(settings) as repository, lease_for(repository, "tag") as lease:
         former = find_snapshot(repository, settings, snapshot)
         changed = retag(
             repository,
             former,
+            lease,
             add=add,
             remove=remove,
             replace_all=[t for t in replacement if t] if replacement else None,

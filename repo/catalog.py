@@ -1,11 +1,11 @@
 """The list of snapshots: loading, choosing one, changing tags."""
 
 import re
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, time, timedelta, tzinfo
 
-from snap.backends.base import Backend, BackendError, ObjectNotFound
+from snap.backends.base import Backend, ObjectNotFound
 from snap.errors import IntegrityError, SnapError, UsageError
 
 from .clock import SECOND_NS
@@ -15,7 +15,7 @@ from .envelope import open_object
 from .ids import Kind, ObjectId
 from .objects import get_verified
 from .repository import SNAPSHOT_PREFIX, Repository
-from .snapshot import QUARANTINED, Snapshot, decode_snapshot, encode_snapshot
+from .snapshot import QUARANTINED, Snapshot, decode_snapshot
 
 BEFORE_RESTORE_TAG = "before-restore"
 """Of snapshots that keep what a restore in place replaced."""
@@ -163,35 +163,3 @@ def _not_after(snapshots: Sequence[Snapshot], text: str, zone: tzinfo) -> Snapsh
     if not earlier:
         raise SnapshotNotFound(f"no snapshot is as old as {text}", "see 'snap snapshots'")
     return earlier[-1]
-
-
-def retag(
-    repository: Repository,
-    snapshot: Snapshot,
-    *,
-    add: Collection[str] = (),
-    remove: Collection[str] = (),
-    replace_all: Collection[str] | None = None,
-) -> Snapshot:
-    """Store the snapshot with other tags, then remove the former object.
-
-    Dying in between leaves both; the higher revision counts.
-    """
-    tags = set(snapshot.tags if replace_all is None else replace_all)
-    tags = (tags | set(add)) - set(remove)
-    if any(not tag or tag != tag.strip() or "," in tag for tag in tags):
-        raise UsageError("a tag is empty, has a comma, or begins or ends with a space")
-    if tags == set(snapshot.tags):
-        return snapshot
-    changed = replace(
-        snapshot,
-        tags=tuple(sorted(tags)),
-        original=snapshot.original or snapshot.id,
-        revision=snapshot.revision + 1,
-    )
-    id_ = repository.put_object(SNAPSHOT_PREFIX, Kind.SNAPSHOT, encode_snapshot(changed))
-    try:
-        repository.backend.delete(SNAPSHOT_PREFIX + snapshot.id.hex())
-    except BackendError as error:
-        repository.warnings.append(f"the former revision of the snapshot stays: {error}")
-    return changed.with_id(id_)

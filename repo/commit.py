@@ -59,7 +59,11 @@ def make_sure_of(repository: Repository, snapshot: Snapshot, lease: Lease) -> No
     try:
         lease.confirm()
     except RepositoryLocked as error:
-        whole = whole_snapshots(repository, repository.backend, repository.config, [snapshot])
+        # In this order: a pack that goes while we look is named as doomed until it is gone.
+        doomed = list_doomed(repository.backend, repository.keys).pack_ids()
+        whole = whole_snapshots(
+            repository, repository.backend, repository.config, [snapshot], without=doomed
+        )
         if whole:
             repository.warnings.append(
                 "this backup was paused for so long that others took it for dead; all that it "

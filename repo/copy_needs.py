@@ -8,18 +8,18 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from snap.backends.base import Backend
-from snap.errors import SnapError
 
 from .cache import Cache
 from .config import RepositoryConfig
 from .crypto import derive
-from .doomed import list_doomed, replace_doomed, without
 from .ids import BlobId, Kind, ObjectId, pack_name
 from .index import PackColumns, join_columns
 from .live import LiveBlobs, LiveSet
 from .objects import StoredObject
+from .repack import Repacked, Repacking
 from .repository import INDEX_PREFIX, Repository
 from .snapshot import Snapshot
+from .survey import Use
 
 _MOST_BLOBS = 200_000
 
@@ -30,12 +30,15 @@ class Needs:
 
     Attributes:
         packs: Packs that the copy does not have, or not as long as they should be.
-        doomed: Packs that it is about to delete and that are needed.
+        moved: Packs whose names the copy's doomed objects name: what is needed of them goes there
+            in new packs, since those names may be deleted at any time.
+        live: What is needed of them, by its numbers in the repository's cache.
         missing: What the snapshots need and the repository's index does not name.
     """
 
+    live: LiveSet
     packs: list[StoredObject] = field(default_factory=list)
-    doomed: set[ObjectId] = field(default_factory=set)
+    moved: list[Use] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 
 
@@ -66,7 +69,6 @@ class CopyIndex:
 
         ``there`` are its objects with their sizes, ``doomed`` the packs that it may delete.
         """
-        found = Needs()
 
         def is_there(pack: PackColumns) -> bool:
             return there.get(pack_name(pack.kind, pack.id)) == pack.size_bytes
@@ -75,34 +77,43 @@ class CopyIndex:
             places = self._copy.cache.all_packs_with(blob)
             return any(is_there(pack) and pack.id not in doomed for pack in places)
 
-        live = self._follow(snapshots, found)
-        self._choose_places(live, is_there)
-        for first, pack in self._repository.cache.numbered_packs():
-            is_named = self._copy.cache.pack(pack.id) is not None
-            is_used = live.count(first, pack.count) > 0
-            if is_there(pack) and is_named and pack.id not in doomed:
-                continue
-            # What the copy's own index leads to is made whole as well.
-            is_lost = is_named and not is_there(pack)
-            is_needed = is_used and not self._has_all(live, first, pack, is_held)
-            if is_needed and pack.id in doomed:
-                found.doomed.add(pack.id)
-            if is_lost or (is_needed and not is_there(pack)):
-                found.packs.append(StoredObject(pack_name(pack.kind, pack.id), pack.size_bytes))
-        return found
-
-    def _follow(self, snapshots: Sequence[Snapshot], found: Needs) -> LiveSet:
-        live = LiveBlobs(self._repository, lambda where, _: found.missing.append(where))
+        missing: list[str] = []
+        live = LiveBlobs(self._repository, lambda where, _: missing.append(where))
         for snapshot in snapshots:
             for component in snapshot.components:
                 if component.subtree is not None:
                     live.follow(component.name, component.subtree)
-        return live.live
+        found = Needs(live.live, missing=missing)
+        self._choose_places(live.live, is_there)
+        for first, pack in self._repository.cache.numbered_packs():
+            is_named = self._copy.cache.pack(pack.id) is not None
+            is_used = live.live.count(first, pack.count) > 0
+            if pack.id in doomed:
+                found.moved += self._rest_of(live.live, first, pack, is_held) if is_used else []
+            elif is_there(pack) and is_named:
+                continue
+            # What the copy's own index leads to is made whole as well.
+            elif (is_named and not is_there(pack)) or (
+                is_used and not is_there(pack) and self._lacks(live.live, first, pack, is_held)
+            ):
+                found.packs.append(StoredObject(pack_name(pack.kind, pack.id), pack.size_bytes))
+        return found
 
-    def _has_all(
+    def _rest_of(
+        self, live: LiveSet, first: int, pack: PackColumns, is_held: Callable[[BlobId], bool]
+    ) -> list[Use]:
+        """Return a pack whose needed blobs are to be moved, if there is one that is not held."""
+        for position in range(pack.count):
+            if live.has(first + position) and is_held(pack.id_at(position)):
+                live.drop(first + position)
+        count = live.count(first, pack.count)
+        use = Use(pack.id, pack.kind, pack.size_bytes, first, count, 0)
+        return [use] if count else []
+
+    def _lacks(
         self, live: LiveSet, first: int, pack: PackColumns, is_held: Callable[[BlobId], bool]
     ) -> bool:
-        return all(
+        return not all(
             is_held(pack.id_at(position))
             for position in range(pack.count)
             if live.has(first + position)
@@ -172,18 +183,6 @@ class CopyIndex:
                 batch = []
         return count_bytes
 
-    def rescue(self, packs: Set[ObjectId]) -> None:
-        """Take packs out of the copy's doomed objects; no prune may be at work there.
-
-        Raises:
-            SnapError: they do not stay out.
-        """
-        backend, keys = self._copy.backend, self._copy.keys
-        for record in list_doomed(backend, keys).records:
-            if record.packs.keys() & packs:
-                replace_doomed(backend, keys, record, without(record, packs))
-        if list_doomed(backend, keys).pack_ids() & packs:
-            raise SnapError(
-                f"{backend.location}: packs that are needed are about to be deleted there",
-                "run it again when no prune is at work there",
-            )
+    def move(self, needs: Needs, advance: Callable[[int, str], None]) -> Repacked:
+        """Put what is needed of packs that must not be put as they are into new ones there."""
+        return Repacking(self._repository, needs.live, advance, self._copy).run(needs.moved)

@@ -1,11 +1,12 @@
 """Doomed objects: which packs no snapshot needed, and since when (spec/FORMAT.md §12.1).
 
-A pack named here counts as not held for every backup that begins from now on, so that after the
-operations that were there before have ended, nothing can come to need it unseen.
+A pack named here counts as not held for everything that begins from now on, so that after the
+operations that were there before have ended, nothing can come to need it unseen. It never becomes
+held again: what is needed of it after all is moved into a new pack.
 """
 
 import struct
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -160,17 +161,6 @@ def put_doomed(backend: Backend, keys: Keys, record: Doomed) -> Doomed:
     return replace(record, id=id_, stored_ns=backend.stat(name).modified_ns)
 
 
-def replace_doomed(backend: Backend, keys: Keys, old: Doomed, new: Doomed) -> Doomed:
-    """Store ``new`` in the place of ``old``; while both are there, the new one counts.
-
-    Where the store keeps the old one, the new one goes on saying that it stands for it.
-    """
-    kept = delete_doomed(backend, old.replaces)
-    put = put_doomed(backend, keys, replace(new, replaces=frozenset({old.id, *kept})))
-    delete_doomed(backend, [old.id])
-    return put
-
-
 def delete_doomed(backend: Backend, ids: Iterable[ObjectId]) -> list[ObjectId]:
     """Delete doomed objects; return those that the store keeps for now."""
     kept = []
@@ -182,9 +172,3 @@ def delete_doomed(backend: Backend, ids: Iterable[ObjectId]) -> list[ObjectId]:
         except BackendError:
             kept.append(id_)
     return kept
-
-
-def without(record: Doomed, packs: Collection[ObjectId]) -> Doomed:
-    """Return the record without some of its packs."""
-    left = {id_: pack for id_, pack in record.packs.items() if id_ not in packs}
-    return replace(record, packs=left)

@@ -19,8 +19,6 @@ from .doomed import (
     delete_doomed,
     list_doomed,
     put_doomed,
-    replace_doomed,
-    without,
 )
 from .ids import ObjectId, id_of_name, pack_name
 from .lease import (
@@ -38,12 +36,14 @@ from .progress import Reporter
 from .prune_plan import Limits, Plan, make_plan
 from .reindex import Reindexed, write_anew
 from .repack import Repacked, Repacking
-from .replicate import COPYING
 from .repository import Repository
 from .survey import Survey, is_current, survey
 
 RIPE_AFTER_NS = DEAD_AFTER_NS
 """A doomed object is at least so old, by the store's clock, before anything it names is deleted."""
+TOMBSTONE_NS = 7 * 24 * 60 * MINUTE_NS
+"""It stays so long: a prune that sleeps with a deletion in its hand must not meet a pack that was
+put again under its old name (spec/DESIGN.md)."""
 _CONFIRM_EVERY = 256
 _MANY_MARKS = 16
 _YOUNG_NS = 10 * MINUTE_NS
@@ -87,7 +87,7 @@ class PruneReport:
     Attributes:
         deleted: Packs that are gone.
         marked: Packs that were marked in this run; those that were repacked among them.
-        rescued: Packs that were marked, and are needed again.
+        rescued: Packs that were marked, and are needed again: what is has new places.
         waiting: What is marked and not deleted yet.
         refused: What the store did not let go, and why.
         lost: What snapshots need and nobody has.
@@ -118,8 +118,8 @@ def run_prune(repository: Repository, options: PruneOptions, reporter: Reporter)
     needs, and the next run goes on.
 
     Raises:
-        RepositoryLocked: another prune, or a copy being filled, is at work; or with ``now``
-            anything; or the own lease ran out.
+        RepositoryLocked: another prune is at work, or with ``now`` anything; or the own lease ran
+            out.
         NeedsUnknown: something that is damaged hides what is needed.
         BackendError: the store failed.
     """
@@ -151,9 +151,11 @@ class _Prune:
         self._others: list[LeaseState] = []
         self._doomed = DoomedList()
         self._ripe: list[Doomed] = []
+        self._unripe: list[tuple[Doomed, str, int]] = []
         self._found: Survey | None = None
         self._plan = Plan()
         self._moved: set[ObjectId] = set()
+        self._deleted: set[ObjectId] = set()
         self.report = PruneReport()
 
     def refuse_others(self, lease: Lease) -> None:
@@ -163,11 +165,6 @@ class _Prune:
             if operation == PRUNE:
                 raise RepositoryLocked(
                     f"another prune is at work here: {other.words}", "wait until it has ended"
-                )
-            if operation in COPYING:
-                raise RepositoryLocked(
-                    f"objects are being put here from elsewhere: {other.words}",
-                    "run it again when that has ended",
                 )
             if self._options.now:
                 raise RepositoryLocked(
@@ -194,9 +191,7 @@ class _Prune:
         """
         self._doomed = list_doomed(self._backend, self._keys)
         for problem in self._doomed.problems:
-            self.report.warnings.append(
-                f"{problem.object}: {problem.problem}: it is deleted; what it named is found again"
-            )
+            self.report.warnings.append(f"{problem.object}: {problem.problem}")
         if lease is not None:
             self._tidy()
         live = {state.id: state for state in self._live_leases(lease)}
@@ -205,6 +200,8 @@ class _Prune:
         doomed = self._doomed.pack_ids()
         self._found = found = survey(self._repository, doomed, self._reporter)
         self.report.lost = found.lost
+        for record, reason, until_ns in self._unripe:
+            self._wait(record, reason, until_ns)
         young = self._young(live.values())
         self._plan = make_plan(
             self._repository,
@@ -224,19 +221,13 @@ class _Prune:
 
     def foresee(self) -> None:
         """Count what would be deleted."""
-        for record in self._ripe:
-            packs = without(record, self._plan.needed).packs.values()
-            self.report.deleted += len(packs)
-            self.report.deleted_bytes += sum(pack.size_bytes for pack in packs)
+        there = self._there(self._ripe_packs())
+        self.report.deleted = len(there)
+        self.report.deleted_bytes = sum(pack.size_bytes for pack in there.values())
+        self.report.rescued = len(self._plan.rescue)
 
     def _tidy(self) -> None:
-        """Delete doomed objects that nothing goes by any more, and finish those half made.
-
-        Nobody can go by one that is damaged: a prune that still could would be at work.
-        """
-        damaged = [id_of_name(problem.object) for problem in self._doomed.problems]
-        delete_doomed(self._backend, [id_ for id_ in damaged if id_ is not None])
-        delete_doomed(self._backend, self._doomed.replaced)
+        """Finish doomed objects that are half made, and merge what was forgotten."""
         self._merge_forgotten()
         for number, record in enumerate(self._doomed.records):
             if record.packs and record.leases is None:
@@ -254,10 +245,13 @@ class _Prune:
         delete_doomed(self._backend, replaced)
 
     def _finish(self, record: Doomed) -> Doomed:
-        """Write into a doomed object, which is already to be seen, which leases there are."""
+        """Store beside a doomed object, which is already to be seen, which leases there are.
+
+        The first one stays as long as its packs: a listing may miss what is put while it is made.
+        """
         leases = frozenset(state.id for state in list_leases(self._backend, self._keys))
-        finished = replace(record, leases=leases)
-        return replace_doomed(self._backend, self._keys, record, finished)
+        finished = replace(record, leases=leases, replaces=frozenset({record.id}))
+        return put_doomed(self._backend, self._keys, finished)
 
     def _judge(self, record: Doomed, live: dict[ObjectId, LeaseState]) -> None:
         """Put a doomed object among the ripe, or say what it waits for."""
@@ -266,18 +260,23 @@ class _Prune:
         left = [live[id_] for id_ in record.leases or () if id_ in live]
         ripe_ns = record.stored_ns + RIPE_AFTER_NS
         if left:
-            reason = f"in use, perhaps, by {left[0].words}"
-            self._wait(record, reason, 0)
+            self._unripe.append((record, f"perhaps in use by {left[0].words}", 0))
         elif record.leases is None:
-            self._wait(record, "its mark is not finished", 0)
+            self._unripe.append((record, "its mark is not finished", 0))
         elif self._now_ns < ripe_ns and not self._options.now:
-            self._wait(record, "marked not long ago", ripe_ns)
+            self._unripe.append((record, "marked not long ago", ripe_ns))
         else:
             self._ripe.append(record)
 
     def _wait(self, record: Doomed, reason: str, until_ns: int) -> None:
-        waiting = Waiting(len(record.packs), record.size_bytes, reason, until_ns)
-        self.report.waiting.append(waiting)
+        stored = self._surveyed.stored
+        sizes = [
+            pack.size_bytes
+            for id_, pack in record.packs.items()
+            if stored.size_bytes(pack.kind, id_) is not None
+        ]
+        if sizes:
+            self.report.waiting.append(Waiting(len(sizes), sum(sizes), reason, until_ns))
 
     def _young(self, live: Iterable[LeaseState]) -> set[ObjectId]:
         """Return the packs that were put since the oldest backup that is at work began.
@@ -304,8 +303,11 @@ class _Prune:
     def mark(self, lease: Lease) -> None:
         """Move what is needed out of mostly unused packs, and doom all that is not needed."""
         packs = dict(self._plan.unneeded)
-        if self._plan.repack:
-            packs |= self._repack(lease)
+        if self._plan.repack or self._plan.rescue:
+            rescued = {use.id for use in self._plan.rescue}
+            moved = self._repack(lease)
+            self.report.rescued = len(moved.keys() & rescued)
+            packs |= {id_: pack for id_, pack in moved.items() if id_ not in rescued}
         self.report.marked = len(packs)
         self.report.marked_bytes = sum(pack.size_bytes for pack in packs.values())
         if not packs:
@@ -324,14 +326,14 @@ class _Prune:
 
     def _repack(self, lease: Lease) -> dict[ObjectId, DoomedPack]:
         found = self._surveyed
-        repack = self._plan.repack
+        repack = [*self._plan.rescue, *self._plan.repack]
         self._reporter.start("moving what is needed", sum(use.size_bytes for use in repack))
 
         def advance(count_bytes: int, name: str) -> None:
             self._reporter.advance(count_bytes, item=name)
 
         lease.confirm()
-        moved = Repacking(self._repository, found, advance).run(repack)
+        moved = Repacking(self._repository, found.needed, advance).run(repack)
         self._reporter.finish()
         self.report.repacked = moved
         self.report.warnings += [
@@ -353,60 +355,56 @@ class _Prune:
     # Sweep
 
     def sweep(self, lease: Lease) -> None:
-        """Delete what is ripe and not needed; take out of the doomed objects what is."""
-        self._rescue()
-        packs: dict[ObjectId, DoomedPack] = {}
-        for record in self._ripe:
-            packs |= record.packs
+        """Delete what is ripe and not needed."""
+        packs = self._ripe_packs()
         gone = self._plan.absent - self._plan.needed
-        if self.report.lost:
-            # What is in no index that can be read may be just what is missing.
-            packs = {id_: pack for id_, pack in packs.items() if id_ in self._plan.named}
         lease.confirm()
         self.report.reindexed = write_anew(self._repository, packs.keys() | gone)
         self.report.refused += self.report.reindexed.refused
-        kept = self._delete(packs, lease)
+        there = self._there(packs)
+        self._delete(
+            {i: p for i, p in there.items() if i not in self.report.reindexed.still_named}, lease
+        )
         for record in self._ripe:
-            self._close(record, kept)
+            self._close(record, there.keys() - self._deleted)
 
-    def _rescue(self) -> None:
-        """Take out of the doomed objects what is needed again."""
-        for number, record in enumerate(self._ripe):
-            self._ripe[number] = self._rescued(record)
-        for record in self._doomed.records:
-            if all(record.id != ripe.id for ripe in self._ripe):
-                self._rescued(record)
+    def _ripe_packs(self) -> dict[ObjectId, DoomedPack]:
+        """Return what may be deleted now."""
+        packs: dict[ObjectId, DoomedPack] = {}
+        for record in self._ripe:
+            packs |= record.packs
+        if self.report.lost:
+            # What is in no index that can be read may be just what is missing.
+            packs = {id_: pack for id_, pack in packs.items() if id_ in self._plan.named}
+        needed = self._plan.needed - self._moved
+        return {id_: pack for id_, pack in packs.items() if id_ not in needed}
 
-    def _rescued(self, record: Doomed) -> Doomed:
-        again = record.packs.keys() & self._plan.needed - self._moved
-        if not again:
-            return record
-        self.report.rescued += len(again)
-        return replace_doomed(self._backend, self._keys, record, without(record, again))
-
-    def _delete(self, packs: dict[ObjectId, DoomedPack], lease: Lease) -> set[ObjectId]:
-        """Delete packs that no index object names any more; return those that stay."""
-        kept = {id_ for id_ in packs if id_ in self.report.reindexed.still_named}
-        there = [
-            (id_, pack)
+    def _there(self, packs: dict[ObjectId, DoomedPack]) -> dict[ObjectId, DoomedPack]:
+        """Return those packs that the store has."""
+        stored = self._surveyed.stored
+        return {
+            id_: pack
             for id_, pack in packs.items()
-            if id_ not in kept and self._surveyed.stored.size_bytes(pack.kind, id_) is not None
-        ]
+            if stored.size_bytes(pack.kind, id_) is not None
+        }
+
+    def _delete(self, packs: dict[ObjectId, DoomedPack], lease: Lease) -> None:
+        """Delete packs that no index object names any more."""
+        there = list(packs.items())
         self._reporter.start("deleting", sum(pack.size_bytes for _, pack in there))
         for start in range(0, len(there), _CONFIRM_EVERY):
             lease.confirm()
             some = there[start : start + _CONFIRM_EVERY]
             objects = [StoredObject(pack_name(p.kind, id_), p.size_bytes) for id_, p in some]
             refused = self._delete_some(objects)
-            kept |= {id_ for name in refused if (id_ := id_of_name(name)) is not None}
-            for id_, pack in some:
-                if id_ not in kept:
-                    self.report.deleted += 1
-                    self.report.deleted_bytes += pack.size_bytes
+            gone = {id_: p for id_, p in some if pack_name(p.kind, id_) not in refused}
+            self._deleted |= gone.keys()
+            self.report.deleted_bytes += sum(pack.size_bytes for pack in gone.values())
+        self.report.deleted = len(self._deleted)
         self._reporter.finish()
-        return kept
 
-    def _delete_some(self, objects: Sequence[StoredObject]) -> list[str]:
+    def _delete_some(self, objects: Sequence[StoredObject]) -> set[str]:
+        """Delete objects; return the names of those that the store keeps."""
         refused: list[tuple[str, BackendError]] = []
 
         def delete(one: StoredObject) -> None:
@@ -422,20 +420,21 @@ class _Prune:
 
         each_object(objects, delete, in_flight_bytes=1 << 62)
         self.report.refused += refused
-        return [name for name, _ in refused]
+        return {name for name, _ in refused}
 
     def _close(self, record: Doomed, kept: set[ObjectId]) -> None:
-        """Be done with a doomed object, but for what the store keeps of it."""
-        left = without(record, record.packs.keys() - kept)
-        if left.packs or left.snapshots:
-            if left.packs != record.packs:
-                left = replace_doomed(self._backend, self._keys, record, left)
-            if left.packs:
-                self._wait(left, "the store does not let it go yet", 0)
-            return
-        if delete_doomed(self._backend, record.replaces):
-            # It goes on standing for those that the store keeps.
-            if record.packs:
-                replace_doomed(self._backend, self._keys, record, left)
-            return
-        delete_doomed(self._backend, [record.id])
+        """Be done with a doomed object when its packs are gone, and it is old enough."""
+        stored = self._surveyed.stored
+        left = {
+            id_
+            for id_, pack in record.packs.items()
+            if id_ not in self._deleted and stored.size_bytes(pack.kind, id_) is not None
+        }
+        if left & kept:
+            self._wait(record, "the store does not let all of it go yet", 0)
+        elif left:
+            self._wait(record, "needed again, and moved now", 0)
+        else:
+            delete_doomed(self._backend, record.replaces)
+            if self._now_ns - record.stored_ns > TOMBSTONE_NS:
+                delete_doomed(self._backend, [record.id])

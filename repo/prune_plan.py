@@ -38,6 +38,7 @@ class Plan:
     Attributes:
         unneeded: Packs to be doomed.
         repack: Packs to be moved, and then doomed.
+        rescue: Packs that are doomed and needed again: they are moved, and stay doomed.
         needed: Packs that are in use, doomed ones as well.
         named: Packs that the index names.
         absent: Packs that the index names, and that the store does not have as they should be.
@@ -45,6 +46,7 @@ class Plan:
 
     unneeded: dict[ObjectId, DoomedPack] = field(default_factory=dict)
     repack: list[Use] = field(default_factory=list)
+    rescue: list[Use] = field(default_factory=list)
     needed: set[ObjectId] = field(default_factory=set)
     named: set[ObjectId] = field(default_factory=set)
     absent: set[ObjectId] = field(default_factory=set)
@@ -74,7 +76,9 @@ def make_plan(
             plan.needed.add(use.id)
         if not found.is_there(use):
             plan.absent.add(use.id)
-        elif use.id in doomed or spare(use.id):
+        elif use.id in doomed:
+            plan.rescue += [use] if use.blobs else []
+        elif spare(use.id):
             continue
         elif use.blobs:
             stay.append(use)

@@ -15,10 +15,11 @@ from .codec import DecodeError
 from .config import PACKS_IN_FLIGHT_BYTES
 from .doomed import DoomedPack
 from .ids import ObjectId, pack_name
+from .live import LiveSet
 from .objects import get_verified, in_order
 from .pack import DATA_PACK, MovedPack, PackSummary, header_length, parse_header
 from .repository import Repository
-from .survey import Survey, Use
+from .survey import Use
 
 _MOST_KEYS = 2048
 """In one pack's table: 1,168 bytes each."""
@@ -46,17 +47,24 @@ class Repacked:
 
 
 class Repacking:
-    """Repacks some packs; what is stored is indexed when `run` returns.
+    """Repacks some packs, here or into a copy; what is stored is indexed when `run` returns.
+
+    ``needed`` says by their numbers in the repository's cache which blobs are moved.
 
     A pack is read whole and compared with its name before anything is taken from it: a copy of
     damaged bytes must not take the place of whatever can still be saved.
     """
 
     def __init__(
-        self, repository: Repository, found: Survey, advance: Callable[[int, str], None]
+        self,
+        repository: Repository,
+        needed: LiveSet,
+        advance: Callable[[int, str], None],
+        target: Repository | None = None,
     ) -> None:
         self._repository = repository
-        self._found = found
+        self._target = target or repository
+        self._needed = needed
         self._advance = advance
         self._filling: dict[int, MovedPack] = {}
         self._unindexed: list[PackSummary] = []
@@ -111,7 +119,7 @@ class Repacking:
             return False
         columns = self._repository.cache.pack_at(use.first)
         for position in range(columns.count):
-            if not self._found.needed.has(use.first + position):
+            if not self._needed.has(use.first + position):
                 continue
             entry = columns.entry(position)
             pack = self._open_pack(use.kind, entry.stored_length)
@@ -125,11 +133,11 @@ class Repacking:
             self._store(pack)
             pack = None
         if pack is None:
-            pack = self._filling[kind] = MovedPack(self._repository.keys, kind)
+            pack = self._filling[kind] = MovedPack(self._target.keys, kind)
         return pack
 
     def _is_full(self, pack: MovedPack, more_bytes: int) -> bool:
-        limit = self._repository.config.parameters.pack_bytes
+        limit = self._target.config.parameters.pack_bytes
         if pack.kind != DATA_PACK:
             limit = min(limit, META_PACK_BYTES)
         return pack.stored_bytes + more_bytes > limit or pack.key_count >= _MOST_KEYS
@@ -137,7 +145,7 @@ class Repacking:
     def _store(self, pack: MovedPack) -> None:
         del self._filling[pack.kind]
         stored, summary = pack.finish(self._shuffle)
-        self._repository.backend.put(pack_name(summary.kind, summary.id), stored)
+        self._target.backend.put(pack_name(summary.kind, summary.id), stored)
         self._unindexed.append(summary)
         self.report.packs += 1
         self.report.written_bytes += len(stored)
@@ -146,5 +154,5 @@ class Repacking:
 
     def _store_index(self) -> None:
         if self._unindexed:
-            self.report.index_ids.add(self._repository.store_index(self._unindexed))
+            self.report.index_ids.add(self._target.store_index(self._unindexed))
             self._unindexed = []

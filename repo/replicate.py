@@ -12,7 +12,6 @@ from snap.backends.base import Backend, BackendError, ObjectNotFound, ShortRead
 from snap.errors import IntegrityError
 
 from .catalog import Problem, latest_revisions, readable_snapshots, snapshot_at
-from .commit import is_pruned
 from .config import RepositoryConfig
 from .copy import open_copy
 from .copy_needs import CopyIndex, Needs
@@ -20,6 +19,7 @@ from .doomed import list_doomed
 from .ids import ObjectId
 from .index import PackColumns
 from .lease import Lease, Owner, RepositoryLocked, remove_dead
+from .live import LiveSet
 from .objects import WORKERS, StoredObject, list_sizes
 from .progress import Reporter
 from .repository import INDEX_PREFIX, SNAPSHOT_PREFIX, Repository
@@ -134,7 +134,6 @@ def _run(run: "_Replication", name: str) -> ReplicateReport:
         if options.verify:
             run.read_all(name)
         run.plan()
-        run.rescue(lease)
         run.put_packs(name)
         own.confirm()
         lease.confirm()
@@ -163,7 +162,7 @@ class _Replication:
         self._damaged: dict[str, Problem] = {}
         self._there: dict[str, int] = {}
         self._doomed: frozenset[ObjectId] = frozenset()
-        self._needs = Needs()
+        self._needs = Needs(LiveSet(repository.cache))
         self._own: list[Snapshot] = []
         self._new: list[Snapshot] = []
         self._put_new: list[Snapshot] = []
@@ -247,31 +246,28 @@ class _Replication:
         there = self._there | {pack.name: pack.size_bytes for pack in self._needs.packs}
         for one in self._lacking(self._index):
             there.pop(one.name, None)
-        return self._copy_index.lacking_index(there, self._doomed - self._needs.doomed)
-
-    def rescue(self, lease: Lease) -> None:
-        """Have the copy keep what it is about to delete and is needed again.
-
-        Raises:
-            RepositoryLocked: a prune is at work there, and may be deleting it.
-        """
-        if not self._needs.doomed:
-            return
-        if is_pruned(self.backend, self.repository.keys, lease):
-            raise RepositoryLocked(
-                f"{self.backend.location}: a prune is at work there, on what is needed again",
-                "run it again when the prune has ended",
-            )
-        self._copy_index.rescue(self._needs.doomed)
+        return self._copy_index.lacking_index(there, self._doomed)
 
     def put_packs(self, name: str) -> None:
         """Put key slots, packs, then the index objects that name these."""
-        packs = self._needs.packs
-        self._reporter.start(name, sum(pack.size_bytes for pack in packs))
+        packs, moved = self._needs.packs, self._needs.moved
+        total = sum(pack.size_bytes for pack in packs) + sum(use.size_bytes for use in moved)
+        self._reporter.start(name, total)
         self._put(self._lacking(self._slots))
         self.report.packs = len(self._put(packs))
+        if moved:
+            self._move()
         self._put_index()
         self._reporter.finish()
+
+    def _move(self) -> None:
+        """Put what is needed of packs that are deleted there, or were, into new ones."""
+        moved = self._copy_index.move(self._needs, self._advance)
+        self.report.packs += moved.packs
+        self.report.bytes += moved.written_bytes
+        for text in moved.damaged:
+            name, _, problem = text.partition(": ")
+            self.report.problems.append(Problem(name, problem))
 
     def _put_index(self) -> None:
         """Put what the copy's index lacks, and what of it was damaged."""
@@ -320,7 +316,10 @@ class _Replication:
             lease.confirm()
         except RepositoryLocked:
             new = self._put_new
-            whole = whole_snapshots(self.repository, self.backend, self._config, new)
+            doomed = list_doomed(self.backend, self.repository.keys).pack_ids()
+            whole = whole_snapshots(
+                self.repository, self.backend, self._config, new, without=doomed
+            )
             for snapshot in new:
                 if snapshot not in whole:
                     self.backend.delete(SNAPSHOT_PREFIX + snapshot.id.hex())

@@ -1,7 +1,7 @@
 """Which snapshots a copy could restore: of those that it does not show yet."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 from snap.backends.base import Backend, ObjectNotFound, ShortRead
@@ -22,11 +22,13 @@ def whole_snapshots(
     backend: Backend,
     config: RepositoryConfig,
     snapshots: Sequence[Snapshot],
+    *,
+    without: Set[ObjectId] = frozenset(),
 ) -> list[Snapshot]:
     """Return those of which ``backend`` has every blob in a pack that is as long as it should be.
 
-    Their trees are read from there. Takes as long as `check` for each of them, so it is asked only
-    where something is known to be missing.
+    Packs in ``without`` count as not there. Their trees are read from there. Takes as long as
+    `check` for each of them, so it is asked only where something is known to be missing.
 
     Raises:
         BackendError: the store failed.
@@ -40,13 +42,13 @@ def whole_snapshots(
             copy = Repository(
                 backend, config, keys, repository.slot, cache=cache, clock=repository.clock
             )
-            _load_present(copy)
+            _load_present(copy, without)
             return [s for s in snapshots if _is_whole(copy, s)]
         finally:
             cache.close()
 
 
-def _load_present(copy: Repository) -> None:
+def _load_present(copy: Repository, without: Set[ObjectId]) -> None:
     """Load what the index objects say of packs that are there."""
     stored = StoredPacks(copy.backend)
     for name in copy.names(INDEX_PREFIX):
@@ -55,7 +57,11 @@ def _load_present(copy: Repository) -> None:
         except (IntegrityError, ObjectNotFound, ShortRead):
             # What only this one names counts as missing.
             packs = []
-        present = [p for p in packs if stored.size_bytes(p.kind, p.id) == p.size_bytes]
+        present = [
+            p
+            for p in packs
+            if stored.size_bytes(p.kind, p.id) == p.size_bytes and p.id not in without
+        ]
         copy.cache.add_index(ObjectId(bytes.fromhex(name[-64:])), present)
 
 

@@ -11,8 +11,10 @@ from snap.backends.memory import MemoryBackend
 from snap.repo.backup import BackupOptions, run_backup
 from snap.repo.config import Parameters
 from snap.repo.keys import MINIMUM_COST
+from snap.repo.lease import Lease, Owner
 from snap.repo.progress import SilentReporter
 from snap.repo.repository import Repository, create_repository, open_repository
+from snap.repo.retag import retag
 from snap.repo.snapshot import Snapshot
 from snap.repo.source import Source
 
@@ -80,3 +82,10 @@ def back_up(repository: Repository, *sources: Source, **changes: Any) -> Snapsho
     """Run a backup with the usual options."""
     options = replace(OPTIONS, **changes)
     return run_backup(repository, list(sources), options, SilentReporter())
+
+
+def change_tags(repository: Repository, snapshot: Snapshot, **changes: Any) -> Snapshot:
+    """Change a snapshot's tags as ``snap tag`` does."""
+    owner = Owner("tag", OPTIONS.hostname, 1)
+    with Lease(repository.backend, repository.keys, owner, repository.clock) as lease:
+        return retag(repository, snapshot, lease, **changes)

@@ -11,14 +11,13 @@ from snap.repo.catalog import (
     list_snapshots,
     load_snapshot,
     readable_snapshots,
-    retag,
     select_snapshot,
 )
 from snap.repo.ids import ObjectId
 from snap.repo.repository import Repository
 from snap.repo.snapshot import Snapshot
 
-from .conftest import back_up
+from .conftest import back_up, change_tags
 from .dictsource import DictSource
 
 
@@ -79,15 +78,15 @@ def test_what_is_no_time_is_a_usage_error() -> None:
 
 def test_tags_change_the_snapshot_and_its_first_id_still_finds_it(repository: Repository) -> None:
     first = back_up(repository, DictSource({b"a": b"x"}), tags=("old", "keep"))
-    changed = retag(repository, first, add=["new"], remove=["old"])
+    changed = change_tags(repository, first, add=["new"], remove=["old"])
     assert changed.tags == ("keep", "new")
     (listed,) = list_snapshots(repository)
     assert listed == changed
     assert select_snapshot([listed], first.short_id, UTC) == changed
-    assert retag(repository, changed, add=["new"]) == changed
-    assert retag(repository, changed, replace_all=[]).tags == ()
+    assert change_tags(repository, changed, add=["new"]) == changed
+    assert change_tags(repository, changed, replace_all=[]).tags == ()
     with pytest.raises(UsageError):
-        retag(repository, changed, add=["with,comma"])
+        change_tags(repository, changed, add=["with,comma"])
 
 
 def test_of_two_revisions_left_by_a_crash_the_higher_counts() -> None:

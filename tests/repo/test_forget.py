@@ -5,14 +5,14 @@ import pytest
 from snap.backends.base import ObjectRetained
 from snap.backends.faulty import Fault, FaultyBackend
 from snap.backends.memory import MemoryBackend
-from snap.repo.catalog import list_snapshots, retag
+from snap.repo.catalog import list_snapshots
 from snap.repo.clock import MINUTE_NS
 from snap.repo.forget import forget, is_trusted
 from snap.repo.lease import Lease, Owner, RepositoryLocked
 from snap.repo.repository import SNAPSHOT_PREFIX, Repository
 from snap.repo.snapshot import Snapshot
 
-from .conftest import FakeClock, back_up
+from .conftest import FakeClock, back_up, change_tags
 from .dictsource import DictSource
 
 OWNER = Owner("forget", "host", 1)
@@ -33,7 +33,7 @@ def test_a_forgotten_snapshot_goes_with_its_former_revisions(
 ) -> None:
     name = SNAPSHOT_PREFIX + snapshots[0].id.hex()
     former = backend.get(name)
-    changed = retag(repository, snapshots[0], add=["x"])
+    changed = change_tags(repository, snapshots[0], add=["x"])
     # As if the process had died before it deleted the former one.
     backend.put(name, former)
     with held_lease(repository, clock) as lease:
@@ -46,7 +46,7 @@ def test_a_forgotten_snapshot_goes_with_its_former_revisions(
 def test_one_that_got_another_revision_meanwhile_stays_as_that(
     repository: Repository, snapshots: list[Snapshot], clock: FakeClock
 ) -> None:
-    changed = retag(repository, snapshots[0], add=["held"])
+    changed = change_tags(repository, snapshots[0], add=["held"])
     with held_lease(repository, clock) as lease:
         forget(repository, [snapshots[0]], lease)
     assert changed.id in {s.id for s in list_snapshots(repository)}

@@ -10,7 +10,7 @@ from snap.backends.base import BackendError, BackendUnavailable, StorageFull
 from snap.backends.faulty import Fault, FaultyBackend
 from snap.backends.memory import MemoryBackend
 from snap.errors import IntegrityError, SnapError
-from snap.repo.catalog import list_snapshots, retag
+from snap.repo.catalog import list_snapshots
 from snap.repo.clock import system_clock
 from snap.repo.config import RepositoryNotFound, decode_config
 from snap.repo.copy import ForeignRepository
@@ -20,7 +20,7 @@ from snap.repo.progress import SilentReporter
 from snap.repo.repair import RepairReport, run_repair, unlock_either
 from snap.repo.repository import Repository, create_repository, open_repository
 
-from .conftest import SMALL, back_up
+from .conftest import SMALL, back_up, change_tags
 from .copies import contents, errors, files, flip, names, new_copy, objects, replicate
 from .dictsource import DictSource
 
@@ -198,11 +198,11 @@ def test_what_a_copy_never_had_stays_damaged_and_the_rest_is_healed(
 def test_replaced_revisions_do_not_come_back(pair: Pair) -> None:
     target, source, recovery = pair
     with open_repository(target, recovery, cache_dir=None) as repository:
-        retag(repository, list_snapshots(repository)[0], add=["a"])
+        change_tags(repository, list_snapshots(repository)[0], add=["a"])
     assert repair(target, source, recovery).healed == []
     # But the copy's later one does.
     with open_repository(source, recovery, cache_dir=None) as repository:
-        tagged = retag(repository, list_snapshots(repository)[1], add=["b"])
+        tagged = change_tags(repository, list_snapshots(repository)[1], add=["b"])
     report = repair(target, source, recovery)
     assert report.returned == [f"snapshots/{tagged.id.hex()}"]
 

@@ -14,14 +14,14 @@ from snap.backends.base import (
 from snap.backends.faulty import Fault, FaultyBackend
 from snap.backends.memory import MemoryBackend
 from snap.errors import IntegrityError, SnapError
-from snap.repo.catalog import list_snapshots, retag
+from snap.repo.catalog import list_snapshots
 from snap.repo.copy import ForeignRepository
 from snap.repo.keys import MINIMUM_COST, Capability
 from snap.repo.lease import LEASE_PREFIX, Lease, Owner
 from snap.repo.replicate import OPERATION
 from snap.repo.repository import Repository, create_repository, open_repository
 
-from .conftest import SMALL, Opener, back_up
+from .conftest import SMALL, Opener, back_up, change_tags
 from .copies import DEAD, contents, errors, files, flip, names, new_copy, objects, replicate
 from .dictsource import DictSource
 
@@ -200,14 +200,14 @@ def test_new_tags_replace_the_former_revision_in_the_copy(
 ) -> None:
     place = new_copy(filled)
     replicate(filled, place)
-    tagged = retag(filled, list_snapshots(filled)[0], add=["a"])
-    retag(filled, tagged, add=["b"])
+    tagged = change_tags(filled, list_snapshots(filled)[0], add=["a"])
+    change_tags(filled, tagged, add=["b"])
     report = replicate(filled, place)
     assert (report.snapshots, report.removed, report.ahead) == (1, 1, 0)
     assert objects(place) == objects(filled.backend)
     # Tags that the copy alone has are newer, and stay.
     with open_repository(place, recovery_key, cache_dir=None) as opened:
-        retag(opened, list_snapshots(opened)[0], add=["c"])
+        change_tags(opened, list_snapshots(opened)[0], add=["c"])
         report = replicate(filled, place)
         assert (report.snapshots, report.removed, report.ahead) == (0, 0, 1)
         assert list_snapshots(opened)[0].tags == ("a", "b", "c")
@@ -216,7 +216,7 @@ def test_new_tags_replace_the_former_revision_in_the_copy(
 def test_a_former_revision_that_cannot_be_deleted_yet_is_told(filled: Repository) -> None:
     inner = new_copy(filled)
     replicate(filled, inner)
-    retag(filled, list_snapshots(filled)[0], add=["a"])
+    change_tags(filled, list_snapshots(filled)[0], add=["a"])
     place = FaultyBackend(
         inner, Fault("delete", "snapshots/", error=lambda: ObjectRetained("kept"))
     )

@@ -2,7 +2,7 @@ from snap.backends.base import BackendUnavailable
 from snap.backends.faulty import Fault, FaultyBackend
 from snap.backends.memory import MemoryBackend
 from snap.errors import SnapError
-from snap.repo.catalog import list_snapshots, retag
+from snap.repo.catalog import list_snapshots
 from snap.repo.keys import MINIMUM_COST
 from snap.repo.replicate import first_id
 from snap.repo.repository import Repository, create_repository
@@ -16,7 +16,7 @@ from snap.repo.standing import (
     judge,
 )
 
-from .conftest import back_up
+from .conftest import back_up, change_tags
 from .copies import files, flip, names, new_copy, replicate
 from .dictsource import DictSource
 
@@ -46,7 +46,7 @@ def test_one_that_is_behind_or_ahead_is_whole_with_what_it_has(repository: Repos
     place = filled(repository, 1, 2)
     back_up(repository, DictSource(files(3)))
     # New tags are the same snapshot.
-    retag(repository, list_snapshots(repository)[0], add=["x"])
+    change_tags(repository, list_snapshots(repository)[0], add=["x"])
     standing = examine(repository, place)
     assert standing.state is CopyState.WHOLE
     assert standing.first_ids == frozenset(map(first_id, list_snapshots(repository)[:2]))
