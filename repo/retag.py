@@ -3,9 +3,10 @@
 from collections.abc import Collection
 from dataclasses import replace
 
-from snap.backends.base import BackendError
+from snap.backends.base import BackendError, ObjectNotFound
 from snap.errors import UsageError
 
+from .catalog import SnapshotNotFound
 from .commit import make_sure_of
 from .ids import Kind
 from .lease import Lease
@@ -24,11 +25,12 @@ def retag(
 ) -> Snapshot:
     """Store the snapshot with other tags, then remove the former object.
 
-    ``lease`` was entered before ``snapshot`` was read: else it may have been forgotten, and what it
-    needs be about to go. Dying in between leaves both; the higher revision counts.
+    The former object is looked for again once the new one is there: as it was there until then,
+    every listing shows one of the two. Dying in between leaves both; the higher revision counts.
 
     Raises:
         RepositoryLocked: the lease ran out; nothing was changed.
+        SnapshotNotFound: the snapshot was forgotten meanwhile; nothing was changed.
     """
     tags = set(snapshot.tags if replace_all is None else replace_all)
     tags = (tags | set(add)) - set(remove)
@@ -44,6 +46,15 @@ def retag(
     )
     lease.confirm()
     id_ = repository.put_object(SNAPSHOT_PREFIX, Kind.SNAPSHOT, encode_snapshot(changed))
+    try:
+        repository.backend.stat(SNAPSHOT_PREFIX + snapshot.id.hex())
+    except ObjectNotFound as error:
+        # What it needs may be about to be deleted.
+        repository.backend.delete(SNAPSHOT_PREFIX + id_.hex())
+        raise SnapshotNotFound(
+            f"snapshot {snapshot.short_id} was forgotten meanwhile, or its tags were changed",
+            "see 'snap snapshots'",
+        ) from error
     make_sure_of(repository, changed.with_id(id_), lease)
     try:
         repository.backend.delete(SNAPSHOT_PREFIX + snapshot.id.hex())

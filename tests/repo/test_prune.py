@@ -1,67 +1,60 @@
 """Pruning: what goes, what stays, and what keeps it from going."""
 
-from dataclasses import replace
-from typing import Any
+import contextlib
+import threading
+import time
 
 import pytest
 
+from snap.backends.base import BackendUnavailable, ObjectRetained
+from snap.backends.faulty import Fault, FaultyBackend
 from snap.backends.memory import MemoryBackend
-from snap.repo.check import run_check
+from snap.repo import lease
+from snap.repo.backup import run_backup
+from snap.repo.catalog import list_snapshots
 from snap.repo.clock import MINUTE_NS
-from snap.repo.doomed import list_doomed
-from snap.repo.forget import forget
-from snap.repo.lease import Lease, Owner
+from snap.repo.doomed import DOOMED_PREFIX, list_doomed
+from snap.repo.ids import object_id, pack_name
+from snap.repo.keys import MINIMUM_COST, Capability
+from snap.repo.lease import LEASE_PREFIX, Lease, Owner, RepositoryLocked
 from snap.repo.progress import SilentReporter
-from snap.repo.prune import PruneOptions, PruneReport, run_prune
-from snap.repo.repository import Repository
-from snap.repo.restore import run_restore
+from snap.repo.prune import TOMBSTONE_NS
+from snap.repo.prune_plan import Limits
+from snap.repo.repository import (
+    INDEX_PREFIX,
+    SNAPSHOT_PREFIX,
+    Repository,
+    open_repository,
+)
 from snap.repo.snapshot import Snapshot
+from snap.repo.survey import NeedsUnknown
 
-from .conftest import FakeClock, back_up
+from .conftest import OPTIONS, FakeClock, Opener, back_up
 from .dictsource import DictSource
-from .memorytarget import MemoryTarget
+from .pruning import ALL, assert_whole, let_go, noise, packs_of, prune, size_of
 
-HOST = Owner("prune", "host", 1)
 HALF_HOUR_NS = 31 * MINUTE_NS
 
 
-def noise(seed: int, size: int = 40_000) -> bytes:
-    from random import Random
-
-    return Random(seed).randbytes(size)
-
-
-def let_go(repository: Repository, *snapshots: Snapshot) -> None:
-    owner = Owner("forget", "host", 1)
-    with Lease(repository.backend, repository.keys, owner, repository.clock) as lease:
-        forget(repository, snapshots, lease)
-
-
-def prune(repository: Repository, **changes: Any) -> PruneReport:
-    return run_prune(repository, replace(PruneOptions(HOST), **changes), SilentReporter())
-
-
-def packs_of(backend: MemoryBackend) -> set[str]:
-    return {stat.name for prefix in ("data/", "meta/") for stat in backend.list(prefix)}
-
-
-def is_whole(repository: Repository) -> bool:
-    report = run_check(repository, read_fraction=1, reporter=SilentReporter())
-    assert report.errors == []
-    return True
-
-
-def content(repository: Repository, snapshot: Snapshot) -> dict[bytes, bytes]:
-    target = MemoryTarget()
-    run_restore(repository, snapshot, "data", (), target, reporter=SilentReporter())
-    return target.files
+def files(seed: int) -> dict[bytes, bytes]:
+    """Return two files, one of which all versions share."""
+    return {b"own": noise(seed), b"shared": noise(0)}
 
 
 @pytest.fixture
-def two(repository: Repository) -> list[Snapshot]:
-    """Two snapshots that share one file."""
-    shared = noise(0)
-    return [back_up(repository, DictSource({b"own": noise(n), b"shared": shared})) for n in (1, 2)]
+def two(repository: Repository, clock: FakeClock) -> list[Snapshot]:
+    snapshots = [back_up(repository, DictSource(files(seed))) for seed in (1, 2)]
+    # What was put since a backup at work began is spared, so it is old.
+    clock.now_ns += HALF_HOUR_NS
+    return snapshots
+
+
+@pytest.fixture
+def as_writer(repository: Repository, open_again: Opener) -> Repository:
+    repository.add_passphrase_slot(
+        "writer", capability=Capability.WRITER, label="w", cost=MINIMUM_COST
+    )
+    return open_again("writer")
 
 
 def test_what_no_snapshot_needs_is_marked_first_and_deleted_half_an_hour_later(
@@ -70,15 +63,514 @@ def test_what_no_snapshot_needs_is_marked_first_and_deleted_half_an_hour_later(
     before = packs_of(backend)
     let_go(repository, two[0])
     report = prune(repository)
-    assert report.marked > 0
+    assert report.marked_bytes > 40_000
     assert report.deleted == 0
-    assert before <= packs_of(backend), "nothing was deleted yet"
-    assert prune(repository).deleted == 0, "it is not half an hour old"
+    assert before <= packs_of(backend), "nothing is deleted yet"
+    report = prune(repository)
+    assert report.deleted == 0, "it is not half an hour old"
+    (waiting,) = report.waiting
+    assert "not long ago" in waiting.reason
+    assert 0 < waiting.until_ns - clock.now_ns <= 30 * MINUTE_NS
+    clock.now_ns += HALF_HOUR_NS
+    report = prune(repository)
+    assert report.deleted_bytes > 40_000
+    assert report.waiting == []
+    assert not before <= packs_of(backend)
+    assert_whole(repository, [(two[1], files(2))])
+
+
+def test_now_deletes_at_once_where_nothing_else_is_at_work(
+    repository: Repository, two: list[Snapshot], backend: MemoryBackend
+) -> None:
+    let_go(repository, two[0])
+    before = size_of(backend)
+    report = prune(repository, now=True, limits=ALL)
+    assert report.deleted_bytes > 40_000
+    assert size_of(backend) < before - 40_000
+    assert_whole(repository, [(two[1], files(2))])
+    again = prune(repository, now=True, limits=ALL)
+    assert (again.marked, again.deleted, again.unused_bytes) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("operation", ["backup", "replicate", "check"])
+def test_now_is_refused_while_anything_is_at_work(
+    repository: Repository, two: list[Snapshot], operation: str, clock: FakeClock
+) -> None:
+    other = Owner(operation, "elsewhere", 5)
+    with (
+        Lease(repository.backend, repository.keys, other, clock),
+        pytest.raises(RepositoryLocked, match=f"{operation} on elsewhere"),
+    ):
+        prune(repository, now=True)
+
+
+def test_of_two_prunes_the_second_is_refused(repository: Repository, clock: FakeClock) -> None:
+    with (
+        Lease(repository.backend, repository.keys, Owner("prune", "far", 7), clock),
+        pytest.raises(RepositoryLocked, match="another prune"),
+    ):
+        prune(repository)
+
+
+def test_a_dry_run_says_what_would_happen_and_changes_nothing(
+    repository: Repository, two: list[Snapshot], backend: MemoryBackend, clock: FakeClock
+) -> None:
+    let_go(repository, two[0])
+    names = {stat.name for stat in backend.list("")}
+    first = prune(repository, dry_run=True)
+    assert {stat.name for stat in backend.list("")} == names
+    assert first.marked_bytes == prune(repository).marked_bytes > 40_000
+    clock.now_ns += HALF_HOUR_NS
+    names = {stat.name for stat in backend.list("")}
+    second = prune(repository, dry_run=True)
+    assert {stat.name for stat in backend.list("")} == names
+    assert second.deleted_bytes == prune(repository).deleted_bytes > 40_000
+
+
+def test_packs_that_are_mostly_unused_are_moved_by_a_writer_and_stay_readable(
+    repository: Repository, as_writer: Repository, backend: MemoryBackend, clock: FakeClock
+) -> None:
+    # Files of one run share packs; the next snapshot keeps one small file of them.
+    many = {b"%d" % n: noise(n, 4_000) for n in range(30)}
+    first = back_up(repository, DictSource(many))
+    kept = {b"7": many[b"7"]}
+    second = back_up(repository, DictSource(kept))
+    let_go(repository, first)
+    before = size_of(backend)
+    report = prune(as_writer)
+    assert len(report.repacked.sources) > 0
+    clock.now_ns += HALF_HOUR_NS
+    prune(as_writer)
+    assert size_of(backend) < before / 3
+    assert_whole(repository, [(second, kept)])
+
+
+def test_a_limit_on_moving_is_kept(
+    repository: Repository, backend: MemoryBackend, clock: FakeClock
+) -> None:
+    many = {b"%d" % n: noise(n, 4_000) for n in range(60)}
+    first = back_up(repository, DictSource(many))
+    kept = {name: data for name, data in many.items() if name.endswith(b"0")}
+    second = back_up(repository, DictSource(kept))
+    let_go(repository, first)
+    report = prune(repository, limits=Limits(max_unused=0.0, max_repack_bytes=70_000))
+    assert 0 < report.repacked.read_bytes <= 70_000
+    assert report.unused_bytes > 0
+    assert_whole(repository, [(second, kept)])
+
+
+def test_many_small_packs_and_index_objects_become_few(
+    repository: Repository, backend: MemoryBackend, clock: FakeClock
+) -> None:
+    contents = []
+    for seed in range(70):
+        data = {b"a": noise(seed, 1500)}
+        contents.append((back_up(repository, DictSource(data, name=f"s{seed}")), data))
+    before = len(packs_of(backend))
+    assert before >= 140
+    prune(repository)
+    clock.now_ns += HALF_HOUR_NS
+    prune(repository)
+    assert len(packs_of(backend)) < before / 5
+    assert len(list(backend.list(INDEX_PREFIX))) < 10
+    assert_whole(repository, contents)
+
+
+def test_what_an_interrupted_backup_left_goes_unless_something_is_at_work(
+    repository: Repository, two: list[Snapshot], backend: MemoryBackend, clock: FakeClock
+) -> None:
+    names = packs_of(backend)
+    data = sorted(name for name in names if name.startswith("data/"))[0]
+    orphan = backend.get(data) + b"x"
+    name = pack_name(1, object_id(orphan))
+    backend.put(name, orphan)
+    with Lease(backend, repository.keys, Owner("backup", "far", 3), clock):
+        assert prune(repository).marked == 0
+    assert prune(repository).marked == 1
+    clock.now_ns += HALF_HOUR_NS
+    assert prune(repository).deleted == 1
+    assert packs_of(backend) == names
+
+
+def test_nothing_is_deleted_while_a_backup_of_the_time_of_the_mark_is_at_work(
+    repository: Repository, two: list[Snapshot], open_again: Opener, clock: FakeClock
+) -> None:
+    let_go(repository, two[0])
+    with Lease(repository.backend, repository.keys, Owner("backup", "far", 3), clock):
+        # Old packs, so they are marked; the backup may use them, so they are not deleted.
+        clock.now_ns += 25 * MINUTE_NS
+        assert prune(repository).marked > 0
+    clock.now_ns += HALF_HOUR_NS
+    with Lease(repository.backend, repository.keys, Owner("backup", "far", 4), clock):
+        assert prune(repository).deleted > 0, "this one began after the mark"
+
+
+@pytest.mark.usefixtures("quick_renewals")
+def test_a_backup_that_was_there_at_the_mark_keeps_what_it_used(
+    repository: Repository,
+    two: list[Snapshot],
+    backend: MemoryBackend,
+    open_again: Opener,
+    clock: FakeClock,
+) -> None:
+    other = open_again()
+    source = DictSource(files(1))
+    entries = source.entries
+
+    def slowly() -> object:
+        # Everything of the old file was found and is used; now it is forgotten and marked.
+        yield from entries()
+        let_go(other, two[0])
+        pass_time(clock, 20, backend)
+        assert prune(other).marked > 0
+        pass_time(clock, 20, backend)
+        pass_time(clock, 20, backend)
+        assert prune(other).deleted == 0, "the backup is still there"
+
+    source.entries = slowly  # type: ignore[method-assign,assignment]
+    snapshot = back_up(repository, source)
+    clock.now_ns += HALF_HOUR_NS
+    report = prune(other)
+    assert report.rescued > 0
+    clock.now_ns += HALF_HOUR_NS
+    prune(other)
+    assert_whole(repository, [(snapshot, files(1)), (two[1], files(2))])
+
+
+@pytest.fixture
+def quick_renewals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have leases be renewed all the time: the clock of these tests runs fast."""
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.002)
+
+
+def pass_time(clock: FakeClock, minutes: int, backend: MemoryBackend) -> None:
+    """Let time pass; whatever holds a lease has renewed it then."""
+    clock.now_ns += minutes * MINUTE_NS
+    now_ns = clock.now_ns
+    while any(stat.modified_ns < now_ns for stat in list(backend.list(LEASE_PREFIX))):
+        time.sleep(0.001)
+
+
+def test_a_backup_that_begins_after_the_mark_stores_again_what_is_doomed(
+    repository: Repository, two: list[Snapshot], open_again: Opener, clock: FakeClock
+) -> None:
+    let_go(repository, two[0])
+    prune(repository)
+    snapshot = back_up(open_again(), DictSource(files(1)))
+    assert snapshot.statistics.bytes_new >= 40_000
+    clock.now_ns += HALF_HOUR_NS
+    assert prune(repository).deleted > 0
+    assert_whole(repository, [(snapshot, files(1)), (two[1], files(2))])
+
+
+def test_a_backup_that_slept_for_two_days_is_not_committed_on_what_is_gone(
+    repository: Repository,
+    two: list[Snapshot],
+    backend: MemoryBackend,
+    open_again: Opener,
+    clock: FakeClock,
+) -> None:
+    other = open_again()
+    source = DictSource(files(1))
+    entries = source.entries
+
+    def sleeping() -> object:
+        yield from entries()
+        let_go(other, two[0])
+        prune(other)
+        clock.now_ns += 2 * 24 * 60 * MINUTE_NS
+        assert prune(other).deleted > 0
+
+    source.entries = sleeping  # type: ignore[method-assign,assignment]
+    with pytest.raises(RepositoryLocked, match="paused"):
+        back_up(repository, source)
+    assert [s.id for s in list_snapshots(repository)] == [two[1].id]
+    again = back_up(repository, DictSource(files(1)))
+    assert_whole(repository, [(again, files(1)), (two[1], files(2))])
+
+
+def test_one_that_slept_between_its_last_look_and_its_snapshot_takes_it_back(
+    repository: Repository,
+    two: list[Snapshot],
+    backend: MemoryBackend,
+    open_again: Opener,
+    clock: FakeClock,
+) -> None:
+    other = open_again()
+
+    class Sleepy(FaultyBackend):
+        def put(self, name: str, *args: object, **kwargs: object) -> None:
+            if name.startswith(SNAPSHOT_PREFIX):
+                let_go(other, two[0])
+                prune(other)
+                clock.now_ns += 2 * 24 * 60 * MINUTE_NS
+                assert prune(other).deleted > 0
+            super().put(name, *args, **kwargs)  # type: ignore[arg-type]
+
+    repository.backend = Sleepy(backend)
+    with pytest.raises(RepositoryLocked, match="removed again"):
+        back_up(repository, DictSource(files(1)))
+    assert [s.id for s in list_snapshots(other)] == [two[1].id]
+
+
+def test_a_lease_that_cannot_be_read_holds_the_sweep_up_until_it_is_dead(
+    repository: Repository, two: list[Snapshot], backend: MemoryBackend, clock: FakeClock
+) -> None:
+    let_go(repository, two[0])
+    name = LEASE_PREFIX + "ab" * 32
+    backend.put(name, b"garbage")
+    prune(repository)
+    clock.now_ns += HALF_HOUR_NS
+    backend.put(name, b"garbage, renewed")
+    report = prune(repository)
+    assert report.deleted == 0
+    assert "cannot be read" in report.waiting[0].reason
+    clock.now_ns += HALF_HOUR_NS
+    assert prune(repository).deleted > 0
+
+
+@pytest.mark.parametrize("prefix", [SNAPSHOT_PREFIX, INDEX_PREFIX, "meta/"])
+def test_nothing_is_deleted_while_something_damaged_hides_what_is_needed(
+    repository: Repository,
+    two: list[Snapshot],
+    backend: MemoryBackend,
+    open_again: Opener,
+    prefix: str,
+    clock: FakeClock,
+) -> None:
+    let_go(repository, two[0])
+    prune(repository)
+    clock.now_ns += HALF_HOUR_NS
+    for stat in list(backend.list(prefix)):
+        stored = backend.get(stat.name)
+        spoiled = stored[:44] + bytes(len(stored) - 44) if prefix == "meta/" else stored[:-1]
+        backend.put(stat.name, spoiled)
+    names = packs_of(backend)
+    with pytest.raises(NeedsUnknown, match="nothing is deleted"):
+        prune(open_again())
+    assert packs_of(backend) == names
+
+
+def test_data_that_is_lost_does_not_keep_the_rest_from_being_pruned(
+    repository: Repository, two: list[Snapshot], backend: MemoryBackend, clock: FakeClock
+) -> None:
+    let_go(repository, two[0])
+    needed = [p for p in packs_of(backend) if p.startswith("data/")]
+    prune(repository)
+    doomed = {id_.hex() for id_ in list_doomed(backend, repository.keys).pack_ids()}
+    gone = next(p for p in needed if p[-64:] not in doomed)
+    backend.delete(gone)
     clock.now_ns += HALF_HOUR_NS
     report = prune(repository)
     assert report.deleted > 0
-    assert report.deleted_bytes > 40_000
-    assert not before <= packs_of(backend)
-    assert list_doomed(backend, repository.keys).pack_ids() == frozenset()
-    assert is_whole(repository)
-    assert content(repository, two[1])[b"own"] == noise(2)
+    assert any(gone[-64:] in lost for lost in report.lost)
+
+
+def test_what_the_store_does_not_let_go_stays_doomed_and_is_tried_again(
+    repository: Repository, two: list[Snapshot], backend: MemoryBackend, clock: FakeClock
+) -> None:
+    let_go(repository, two[0])
+    prune(repository)
+    clock.now_ns += HALF_HOUR_NS
+    faulty = FaultyBackend(
+        backend, Fault("delete", "data/", times=None, error=lambda: ObjectRetained("retained"))
+    )
+    repository.backend = faulty
+    report = prune(repository)
+    assert report.refused
+    assert "does not let" in report.waiting[0].reason
+    assert_whole(repository, [(two[1], files(2))])
+    faulty.faults.clear()
+    report = prune(repository)
+    assert report.deleted > 0
+    assert report.waiting == []
+    assert_whole(repository, [(two[1], files(2))])
+
+
+def test_an_index_object_that_must_stay_keeps_its_packs(
+    repository: Repository, two: list[Snapshot], backend: MemoryBackend, clock: FakeClock
+) -> None:
+    let_go(repository, two[0])
+    prune(repository)
+    clock.now_ns += HALF_HOUR_NS
+    names = packs_of(backend)
+    repository.backend = FaultyBackend(
+        backend, Fault("delete", INDEX_PREFIX, times=None, error=lambda: ObjectRetained("retained"))
+    )
+    report = prune(repository)
+    assert report.deleted == 0
+    assert packs_of(backend) == names
+    assert_whole(repository, [(two[1], files(2))])
+    before = len(list(backend.list(INDEX_PREFIX)))
+    prune(repository)
+    assert len(list(backend.list(INDEX_PREFIX))) == before, "nothing is written again and again"
+    repository.backend = backend
+    assert prune(repository).deleted > 0
+    assert_whole(repository, [(two[1], files(2))])
+
+
+def test_tombstones_stay_for_a_week_and_go_then(
+    repository: Repository, two: list[Snapshot], backend: MemoryBackend, clock: FakeClock
+) -> None:
+    let_go(repository, two[0])
+    prune(repository, now=True)
+    doomed = list_doomed(backend, repository.keys)
+    assert doomed.pack_ids()
+    clock.now_ns += TOMBSTONE_NS
+    prune(repository)
+    left = list_doomed(backend, repository.keys)
+    assert left.pack_ids() == frozenset()
+    assert left.forgotten() == {two[0].id}
+
+
+def test_marks_of_forgetting_become_one(
+    repository: Repository, backend: MemoryBackend, clock: FakeClock
+) -> None:
+    gone = [back_up(repository, DictSource({b"f": b"%d" % n})) for n in range(17)]
+    back_up(repository, DictSource({b"f": b"stays"}))
+    for snapshot in gone:
+        let_go(repository, snapshot)
+    prune(repository)
+    doomed = list_doomed(backend, repository.keys)
+    assert len([record for record in doomed.records if record.snapshots]) == 1
+    assert doomed.forgotten() == {snapshot.id for snapshot in gone}
+
+
+def test_a_damaged_doomed_object_is_told_and_harms_nothing(
+    repository: Repository, two: list[Snapshot], backend: MemoryBackend, clock: FakeClock
+) -> None:
+    let_go(repository, two[0])
+    prune(repository)
+    for stat in list(backend.list(DOOMED_PREFIX)):
+        backend.put(stat.name, backend.get(stat.name)[:-1])
+    clock.now_ns += HALF_HOUR_NS
+    snapshot = back_up(repository, DictSource(files(1)))
+    report = prune(repository)
+    assert any("damaged" in warning for warning in report.warnings)
+    assert report.deleted == 0
+    assert_whole(repository, [(snapshot, files(1)), (two[1], files(2))])
+
+
+@pytest.mark.parametrize("days", [-40, 40])
+def test_a_store_clock_that_jumps_loses_nothing(
+    repository: Repository,
+    two: list[Snapshot],
+    open_again: Opener,
+    clock: FakeClock,
+    days: int,
+) -> None:
+    other = open_again()
+    source = DictSource(files(1))
+    entries = source.entries
+
+    def jumping() -> object:
+        yield from entries()
+        let_go(other, two[0])
+        prune(other)
+        clock.now_ns += days * 24 * 60 * MINUTE_NS
+        prune(other)
+
+    source.entries = jumping  # type: ignore[method-assign,assignment]
+    expected = [(two[1], files(2))]
+    try:
+        expected.append((back_up(repository, source), files(1)))
+    except RepositoryLocked:
+        assert days > 0
+    for _ in range(2):
+        clock.now_ns += HALF_HOUR_NS
+        prune(other)
+    assert_whole(other, expected)
+    assert {s.id for s in list_snapshots(other)} == {s.id for s, _ in expected}
+
+
+def test_a_prune_that_dies_at_any_operation_loses_nothing_and_the_next_goes_on(
+    open_again: Opener,
+    repository: Repository,
+    backend: MemoryBackend,
+    recovery_key: str,
+    clock: FakeClock,
+) -> None:
+    many = {b"%d" % n: noise(n, 4_000) for n in range(20)}
+    kept = {b"3": many[b"3"]}
+    first = back_up(repository, DictSource(many))
+    second = back_up(repository, DictSource(kept))
+    third = back_up(repository, DictSource({b"x": noise(99)}))
+    clock.now_ns += HALF_HOUR_NS
+    # There is something ripe to be deleted, something to be marked, and something to be moved.
+    let_go(repository, third)
+    prune(repository)
+    let_go(repository, first)
+    clock.now_ns += HALF_HOUR_NS
+    objects = {stat.name: backend.get(stat.name) for stat in backend.list("")}
+    now_ns = clock.now_ns
+    at, died = 0, True
+    while died:
+        at += 1
+        clock.now_ns = now_ns - HALF_HOUR_NS
+        store = MemoryBackend(clock=clock)
+        for name, stored in objects.items():
+            store.put(name, stored)
+        clock.now_ns = now_ns
+        faulty = FaultyBackend(store)
+        with open_repository(faulty, recovery_key, cache_dir=None, clock=clock) as dying:
+            death = Fault("*", at=at, times=None)
+            faulty.faults.append(death)
+            with contextlib.suppress(BackendUnavailable):
+                report = prune(dying)
+            died = death.calls >= at
+            faulty.faults.clear()
+        clock.now_ns += HALF_HOUR_NS
+        with open_repository(store, recovery_key, cache_dir=None, clock=clock) as after:
+            assert_whole(after, [(second, kept)])
+            for _ in range(3):
+                prune(after)
+                clock.now_ns += HALF_HOUR_NS
+            assert size_of(store) < 10_000
+            assert_whole(after, [(second, kept)])
+    assert report.deleted > 0
+    assert report.repacked.packs > 0
+    assert at > 40
+
+
+@pytest.mark.usefixtures("quick_renewals")
+def test_backups_prunes_and_forgets_at_once_lose_nothing(
+    repository: Repository, open_again: Opener, backend: MemoryBackend, clock: FakeClock
+) -> None:
+    written: list[tuple[Snapshot, dict[bytes, bytes]]] = []
+    failures: list[BaseException] = []
+    stop = threading.Event()
+
+    def backing_up(number: int) -> None:
+        opened = open_again()
+        for turn in range(6):
+            data = {b"a": noise(turn % 3), b"b": noise(100 * number + turn, 3_000)}
+            source = DictSource(data, name=f"s{number}")
+            try:
+                snapshot = run_backup(opened, [source], OPTIONS, SilentReporter())
+                written.append((snapshot, data))
+            except BaseException as error:
+                failures.append(error)
+
+    def pruning() -> None:
+        opened = open_again()
+        while not stop.is_set():
+            for snapshot in list_snapshots(opened)[:-4]:
+                let_go(opened, snapshot)
+            try:
+                prune(opened)
+                pass_time(clock, 11, backend)
+            except BaseException as error:
+                failures.append(error)
+
+    threads = [threading.Thread(target=backing_up, args=(n,)) for n in range(2)]
+    pruner = threading.Thread(target=pruning)
+    for thread in [*threads, pruner]:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    stop.set()
+    pruner.join()
+    # One that was taken for dead, since the clock runs so fast, says so and stores nothing.
+    assert all(isinstance(failure, RepositoryLocked) for failure in failures)
+    left = {s.id for s in list_snapshots(repository)}
+    assert_whole(repository, [(s, data) for s, data in written if s.id in left])
