@@ -62,6 +62,7 @@ class BlobReader:
         self._pack_keys: OrderedDict[tuple[ObjectId, int], bytes] = OrderedDict()
         self._loading = threading.Lock()
         self._loads = 0
+        self._in_vain = 0
         self._index_problems: list[IntegrityError] = []
         self._elsewhere: Elsewhere | None = None
         self._is_down = False
@@ -78,7 +79,7 @@ class BlobReader:
         """Return a blob's plaintext, checked against its id.
 
         Every known place of the blob is tried. Where none serves, the index objects that are new
-        are loaded once, and the places that they name are tried.
+        are loaded, and the places that they name are tried.
 
         Raises:
             IntegrityError: the blob is missing or damaged everywhere; names the packs, or the
@@ -105,9 +106,11 @@ class BlobReader:
         locations = self._cache.locate(id_)
         failures: list[SnapError] = []
         plain = self._try_locations(locations, kind, failures)
-        if plain is None and self._load_index_once(loads):
+        if plain is None and self._load_index_again(loads):
             again = [place for place in self._cache.locate(id_) if place not in locations]
             plain = self._try_locations(again, kind, failures)
+            if plain is not None:
+                self._in_vain = 0
         if plain is None and self._elsewhere is not None:
             plain = self._elsewhere.read_blob(id_, kind)
             # Where no copy helps, each try is worth its time.
@@ -224,13 +227,21 @@ class BlobReader:
             _keep(self._headers, pack_id, header)
         return header
 
-    def _load_index_once(self, loads_seen: int) -> bool:
-        """Return whether the index was loaded since ``loads_seen``, by us or another thread."""
+    def _load_index_again(self, loads_seen: int) -> bool:
+        """Return whether the index was loaded since ``loads_seen``, by us or another thread.
+
+        A prune may have moved a blob at any time. Where loading did not help, it is done again
+        only for the second blob that is missing, the fourth, the eighth.
+        """
         with self._loading:
-            if self._loads == 0:
-                self._index_problems = self._load_index()
-                self._loads += 1
-            return self._loads != loads_seen
+            if self._loads != loads_seen:
+                return True
+            self._in_vain += 1
+            if self._in_vain & (self._in_vain - 1):
+                return False
+            self._index_problems = self._load_index()
+            self._loads += 1
+            return True
 
 
 def _keep(store: OrderedDict[_K, _V], key: _K, value: _V) -> None:

@@ -167,18 +167,6 @@ def test_a_blob_in_several_packs_counts_once_and_a_pack_named_twice_too(path: Pa
     cache.close()
 
 
-def test_totals_are_kept_apart_by_kind(path: Path) -> None:
-    entries = tuple(
-        PackEntry(blob(n), Kind.TREE if n % 2 else Kind.EXTENTS, 1, 0, n, 100 * n, 90, 200 + n)
-        for n in range(5)
-    )
-    summary = PackSummary(ObjectId(b"m" * 32), 2, 1000, 1, entries)
-    cache = Cache(path, INSTANCE, KEY)
-    cache.add_index(INDEX, [PackColumns.of(summary)])
-    assert blob_totals(cache) == {Kind.TREE: (2, 180, 404), Kind.EXTENTS: (3, 270, 606)}
-    cache.close()
-
-
 def test_index_objects_that_contradict_each_other_are_told(path: Path) -> None:
     other = ObjectId(b"a" * 32)
     cache = Cache(path, INSTANCE, KEY)
