@@ -10,7 +10,7 @@ from snap.repo.copy import create_copy
 from snap.repo.dump import dump_file
 from snap.repo.lease import Owner
 from snap.repo.progress import SilentReporter
-from snap.repo.replicate import OPERATION, ReplicateOptions, ReplicateReport, run_replicate
+from snap.repo.replicate import OPERATION, Keeps, ReplicateOptions, ReplicateReport, run_replicate
 from snap.repo.repository import Repository, open_repository
 
 OWNER = Owner(OPERATION, "host", 1)
@@ -43,8 +43,9 @@ def replicate(
     verify: bool = False,
     dry_run: bool = False,
     owner: Owner = OWNER,
+    keeps: Keeps | None = None,
 ) -> ReplicateReport:
-    options = ReplicateOptions(owner, verify=verify, dry_run=dry_run)
+    options = ReplicateOptions(owner, verify=verify, dry_run=dry_run, keeps=keeps)
     return run_replicate(repository, place, options, SilentReporter(), name="copy")
 
 
