@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 
-from spec.cases import bodies, companions, keys, objects, records
+from spec.cases import bodies, checks, companions, keys, objects, records
 from spec.cases.case import OK, Case
 
 FOLDER = Path(__file__).parent / "vectors"
@@ -38,6 +38,7 @@ STRUCTURES: dict[str, Callable[[], Iterator[Case]]] = {
     "content": lambda: chain(bodies.contents(), records.contents()),
     "tree": lambda: chain(bodies.trees(), records.trees()),
     "snapshot": bodies.snapshots,
+    "check": checks.checks,
 }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from blake3 import blake3
 
 from tests.spec import strict as reader
+from tests.spec.strict_checks import decode_check
 
 Inputs = Mapping[str, str]
 
@@ -122,6 +123,10 @@ def _digests(body: bytes, _: Inputs) -> Any:
     return reader.decode_digests(body)
 
 
+def _check(body: bytes, _: Inputs) -> Any:
+    return decode_check(reader.decode(body))
+
+
 def _snapshot(body: bytes, _: Inputs) -> Any:
     snapshot = reader.decode_snapshot(reader.decode(body))
     return {"time": snapshot["time"], "names": [c["name"] for c in snapshot["components"]]}
@@ -165,4 +170,5 @@ DECODERS: dict[str, Callable[[bytes, Inputs], Any]] = {
     "content": _content,
     "tree": _tree,
     "snapshot": _snapshot,
+    "check": _check,
 }
