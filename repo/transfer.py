@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from snap.backends.base import Backend, ObjectNotFound, ShortRead
 from snap.errors import IntegrityError
 
-from .catalog import Problem
+from .catalog import Problem, kind_of
 from .objects import WORKERS, StoredObject, each_object, get_verified
 
 Advance = Callable[[int, str], None]
@@ -80,8 +80,9 @@ class Transfer:
 def problem_of(name: str, error: Exception) -> Problem:
     """Return what is wrong with one object, in the words of ``check``."""
     if isinstance(error, ObjectNotFound):
-        return Problem(name, "missing")
-    return Problem(name, str(error).removeprefix(f"{name}: ").removeprefix("damaged: "))
+        return Problem(name, "missing", kind_of(error))
+    text = str(error).removeprefix(f"{name}: ").removeprefix("damaged: ")
+    return Problem(name, text, kind_of(error))
 
 
 class Reading:
