@@ -37,6 +37,7 @@ from .objects import get_verified
 from .repository import Repository
 
 CHECK_PREFIX = "checks/"
+PACK_PREFIXES = ("data/", "meta/")
 KEEP_EVERY_NS = 10 * MINUTE_NS
 """How much reading a run that is killed may forget."""
 
@@ -62,24 +63,30 @@ class Coverage:
 
 
 class PackReadings:
-    """The packs that this process has read whole. Safe from several threads."""
+    """The packs that this process has read whole. Safe from several threads.
+
+    Attributes:
+        damaged: How many were found damaged.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._rows = bytearray()
         self._forgotten: set[ObjectId] = set()
+        self.damaged = 0
 
     def note(self, id_: ObjectId, *, is_damaged: bool) -> None:
         """Note that a pack was read just now."""
         row = row_of(id_, self._clock(), is_damaged=is_damaged)
         with self._lock:
             self._rows += row
+            self.damaged += is_damaged
 
-    def note_name(self, name: str, *, is_damaged: bool) -> None:
+    def note_name(self, name: str, is_damaged: bool) -> None:  # noqa: FBT001 - a `Note`
         """Note that an object was read just now, if it is a pack."""
         id_ = id_of_name(name)
-        if id_ is not None and name.startswith(("data/", "meta/")):
+        if id_ is not None and name.startswith(PACK_PREFIXES):
             self.note(id_, is_damaged=is_damaged)
 
     def forget(self, name: str) -> None:
@@ -233,6 +240,18 @@ def remember(
             # One that stays is replaced all the same.
             backend.delete(name)
     return []
+
+
+def remember_named(
+    backend: Backend, keys: Keys, readings: PackReadings, names: Iterable[str], *, clock: Clock
+) -> list[str]:
+    """Put down what was read in a place without a cache; of the packs among ``names``.
+
+    Returns and never fails as `remember`; 33 bytes of memory a pack, and those of its name.
+    """
+    packs = (id_of_name(name) for name in names if name.startswith(PACK_PREFIXES))
+    named = sorted(id_ for id_ in packs if id_ is not None)
+    return remember(backend, keys, readings, named, now_ns=clock(), errors=readings.damaged)
 
 
 def choose(
