@@ -151,6 +151,33 @@ def coverage(
     return Coverage(packs, never, damaged, oldest_ns, overdue)
 
 
+def examine_coverage(
+    backend: Backend,
+    keys: Keys,
+    named: Iterable[ObjectId],
+    *,
+    now_ns: int,
+    since_ns: int | None = None,
+) -> tuple[Coverage, list[str]]:
+    """Return how far a place's packs were read, and why something of that is not known.
+
+    ``named`` ascend. ``since_ns`` is the moment by which packs are overdue: with it the store is
+    listed, for packs that were put since.
+
+    Raises:
+        BackendError: the store cannot be listed.
+    """
+    recalled = recall(backend, keys, now_ns)
+    fresh: set[ObjectId] = set()
+    if since_ns is not None:
+        for stat in (stat for prefix in PACK_PREFIXES for stat in backend.list(prefix)):
+            id_ = id_of_name(stat.name) if stat.modified_ns >= since_ns else None
+            if id_ is not None:
+                fresh.add(id_)
+    found = coverage(recalled.rows, named, since_ns=since_ns, fresh=fresh)
+    return found, recalled.problems
+
+
 def recall(backend: Backend, keys: Keys, now_ns: int) -> Recalled:
     """Return what the check objects of a place say.
 
