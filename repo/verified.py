@@ -114,13 +114,11 @@ class Recalled:
     Attributes:
         rows: Of each pack the row that counts (`check_object`).
         names: The objects that say it, and those that cannot be read or are replaced.
-        last_ns: When the last check ended; None where there was none.
         problems: Why something is not known.
     """
 
     rows: bytes = b""
     names: list[str] = field(default_factory=list)
-    last_ns: int | None = None
     problems: list[str] = field(default_factory=list)
 
 
@@ -211,7 +209,6 @@ def recall(backend: Backend, keys: Keys, now_ns: int) -> Recalled:
     return Recalled(
         rows=past[0] if len(past) == 1 else b"".join(merge_rows(past)),
         names=recalled.names,
-        last_ns=max((o.time_ns for o in counting if o.time_ns <= now_ns), default=None),
         problems=recalled.problems,
     )
 
@@ -342,7 +339,7 @@ class CheckMemory:
             return
         self._unkept = 0
         self._kept_ns = self._repository.clock()
-        self._repository.warnings += remember(
+        told = remember(
             self._repository.backend,
             self._repository.keys,
             self._readings,
@@ -350,6 +347,9 @@ class CheckMemory:
             now_ns=self._kept_ns,
             errors=errors,
         )
+        # Once, though it may fail every ten minutes.
+        warnings = self._repository.warnings
+        warnings += [text for text in told if text not in warnings]
 
     def coverage(self) -> Coverage:
         """Return how far the packs that the index names were read."""
