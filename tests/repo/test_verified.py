@@ -267,6 +267,22 @@ def test_one_that_the_store_keeps_is_replaced_all_the_same(filled: Repository) -
     assert len(checks(filled)) == 1
 
 
+def test_what_is_replaced_does_not_count_and_is_not_even_read(
+    filled: Repository, clock: FakeClock
+) -> None:
+    packs, now = ids(filled), clock()
+    replaced = put_check(filled, row_of(packs[0], now, is_damaged=False), now)
+    newer = put_check(filled, b"", now, ObjectId(bytes.fromhex(replaced[-64:])))
+    watched = FaultyBackend(filled.backend)
+    recalled = recall(watched, filled.keys, clock())
+    assert sorted(recalled.names) == sorted((replaced, newer))
+    assert coverage(recalled.rows, packs).never == len(packs)
+    assert [name for operation, name in watched.calls if operation == "get"] == [newer]
+    # A store whose clock went back, or has whole seconds, shows the replaced one as the newest.
+    filled.backend.put(replaced, filled.backend.get(replaced))
+    assert coverage(recall(filled.backend, filled.keys, clock()).rows, packs).never == len(packs)
+
+
 @pytest.mark.parametrize("operation", ["put", "list", "get", "delete"])
 def test_a_store_that_refuses_costs_a_warning_at_most(filled: Repository, operation: str) -> None:
     check(filled, 0.3)
