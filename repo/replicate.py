@@ -245,10 +245,12 @@ class _Replication:
             self._damaged.pop(name, None)
             if self._options.verify:
                 self._readings.note_name(name, is_damaged=False)
+            else:
+                self._readings.forget(name)
         return len(transfer.moved)
 
     def remember(self) -> None:
-        """Put down in the copy which of its packs were read."""
+        """Put down in the copy which of its packs were read, or put anew after they were."""
         names = self._there.keys() | {pack.name for pack in self._packs}
         self.report.warnings += remember_named(
             self._backend,

@@ -99,6 +99,14 @@ class PackReadings:
         """Return how many times a pack was read."""
         return len(self._rows) // ROW_BYTES
 
+    def is_empty(self) -> bool:
+        """Return whether nothing was read and nothing put anew."""
+        return not self._rows and not self._forgotten
+
+    def contradict(self, rows: bytes) -> bool:
+        """Return whether rows say something of an object that was put anew since."""
+        return any(row[:ID_BYTES] in self._forgotten for row in each_row(rows))
+
     def merged_into(self, rows: bytes, named: Iterable[ObjectId]) -> bytes:
         """Return rows with these over them, of those packs that are named; the ids ascend."""
         with self._lock:
@@ -248,9 +256,11 @@ def remember(
     ``named``: the ids of the packs that an index object names, ascending; others are left out.
     Returns what could not be done, in words; never fails.
     """
-    if not len(readings):
+    if readings.is_empty():
         return []
     recalled = recall(backend, keys, now_ns)
+    if not len(readings) and not readings.contradict(recalled.rows):
+        return []
     replaces = frozenset(ObjectId(bytes.fromhex(n[-2 * ID_BYTES :])) for n in recalled.names)
     rows = readings.merged_into(recalled.rows, named)
     body = encode_check(CheckObject(now_ns, errors, replaces, rows))

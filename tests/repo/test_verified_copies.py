@@ -11,7 +11,7 @@ from snap.repo.lease import Owner
 from snap.repo.progress import SilentReporter
 from snap.repo.repair import RepairReport, run_repair, unlock_either
 from snap.repo.repository import Repository
-from snap.repo.verified import Coverage, coverage, recall
+from snap.repo.verified import Coverage, PackReadings, coverage, recall, remember_named
 
 from .conftest import back_up
 from .copies import files, flip, names, new_copy, replicate
@@ -83,6 +83,35 @@ def test_what_rotted_in_the_copy_loses_its_time_unless_it_was_put_anew(
     flip(filled.backend, lost)
     replicate(filled, place, verify=True)
     assert (known(filled, place).never, known(filled, place).damaged) == (1, 1)
+
+
+def test_what_is_put_anew_without_being_read_is_not_damaged_any_more(filled: Repository) -> None:
+    place = new_copy(filled)
+    replicate(filled, place, verify=True)
+    short, lost = names(place, "data/")[:2]
+    stored = place.get(short)
+    place.put(short, stored[:-1])
+    place.delete(lost)
+    readings = PackReadings(lambda: FAR_NS - 1)
+    for name in (short, lost):
+        readings.note_name(name, is_damaged=True)
+    remember_named(
+        place, filled.keys, readings, names(filled.backend, "data/", "meta/"), clock=lambda: FAR_NS
+    )
+    assert known(filled, place).damaged == 2
+    before = names(place, "checks/")
+    replicate(filled, place, dry_run=True)
+    assert names(place, "checks/") == before
+    now = filled.clock
+    filled.clock = lambda: FAR_NS
+    replicate(filled, place)
+    filled.clock = now
+    assert (known(filled, place).never, known(filled, place).damaged) == (2, 0)
+    # Where nothing was known of what is put, nothing is written.
+    before = names(place, "checks/")
+    back_up(filled, DictSource(files(9)))
+    assert replicate(filled, place).packs > 0
+    assert names(place, "checks/") == before
 
 
 def test_a_copy_that_takes_no_check_objects_costs_a_warning(filled: Repository) -> None:
