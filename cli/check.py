@@ -10,6 +10,7 @@ from snap.errors import UsageError
 from snap.repo.check import CheckReport, run_check
 from snap.repo.fallback import Fallback, OtherCopy
 from snap.repo.repository import Repository
+from snap.repo.retention import Span
 
 from .check_backend import check_backend
 from .copies import copy_option, fallback_copies
@@ -19,6 +20,7 @@ from .output import counted, print_json, print_line, print_table, shown_size
 from .progress import open_reporter
 from .session import open_session, other_copies
 from .settings import Settings
+from .verification import moment_before, parse_age, shown_oldest, told_verified
 
 
 def parse_share(text: str) -> float:
@@ -38,7 +40,12 @@ def parse_share(text: str) -> float:
 
 @click.command(cls=SnapCommand)
 @click.option("--read-data", is_flag=True, help="Read and open everything that is stored.")
-@click.option("--read-data-subset", metavar="N%", help="Read and open a random share.")
+@click.option(
+    "--read-data-subset", metavar="N%", help="Read and open a share: what is most overdue first."
+)
+@click.option(
+    "--max-age", metavar="SPAN", help="Read and open what was not read for so long: 30d, 6m."
+)
 @click.option("--backend", is_flag=True, help="Try what the store promises, instead.")
 @copy_option
 @click.pass_obj
@@ -47,31 +54,53 @@ def command(
     *,
     read_data: bool,
     read_data_subset: str | None,
+    max_age: str | None,
     backend: bool,
     copies: tuple[str, ...],
 ) -> int:
     """Check that all that is stored is whole.
 
     Without options: the structure, all metadata, and that every pack is there with its size. Of
-    what is damaged it is said which copies have it whole.
+    what is damaged it is said which copies have it whole. The repository remembers when each pack
+    was read, so that shares that are read night by night cover everything.
     """
+    is_sample = read_data_subset is not None or max_age is not None
     if backend:
-        if read_data or read_data_subset is not None:
+        if read_data or is_sample:
             raise UsageError("--backend tries the store and reads none of the repository")
         return check_backend(settings)
-    fraction = 1.0 if read_data else 0.0
-    if read_data_subset is not None:
-        if read_data:
-            raise UsageError("--read-data and --read-data-subset exclude each other")
-        fraction = parse_share(read_data_subset)
+    if read_data and is_sample:
+        other = "--max-age" if read_data_subset is None else "--read-data-subset"
+        raise UsageError(f"--read-data and {other} exclude each other")
+    sample = Sample(1.0) if read_data else parse_sample(read_data_subset, max_age)
     others = other_copies(fallback_copies(settings, copies), settings)
     with open_session(settings) as repository:
-        checked = check_repository(repository, fraction, others, settings)
+        checked = check_repository(repository, sample, others, settings)
     if settings.json:
         print_json(summary_of(checked))
     else:
         print_checked(checked, settings)
     return OK if checked.report.ok else DAMAGED
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Which packs are read: a share of them, and those not read for longer than ``max_age``."""
+
+    fraction: float = 0.0
+    max_age: Span | None = None
+
+
+def parse_sample(share: str | None, max_age: str | None) -> Sample:
+    """Return what ``--read-data-subset`` and ``--max-age`` mean.
+
+    Raises:
+        UsageError: not a share, or not a length of time.
+    """
+    return Sample(
+        0.0 if share is None else parse_share(share),
+        None if max_age is None else parse_age(max_age),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +112,21 @@ class Checked:
 
 
 def check_repository(
-    repository: Repository, fraction: float, others: Sequence[OtherCopy], settings: Settings
+    repository: Repository, sample: Sample, others: Sequence[OtherCopy], settings: Settings
 ) -> Checked:
-    """Check a repository, then ask copies for what is damaged.
+    """Check a repository, remember what was read, then ask copies for what is damaged.
 
     Not earlier: what copies have must not hide what is damaged here.
     """
+    age = sample.max_age
     with open_reporter(settings, "") as reporter:
-        report = run_check(repository, read_fraction=fraction, reporter=reporter)
+        report = run_check(
+            repository,
+            read_fraction=sample.fraction,
+            reporter=reporter,
+            older_than_ns=None if age is None else moment_before(age, repository.clock()),
+            remember=True,
+        )
     elsewhere = Fallback(repository, others)
     try:
         return Checked(report, {e.object: elsewhere.whole_in(e.object) for e in report.errors})
@@ -105,7 +141,12 @@ def summary_of(checked: Checked) -> dict[str, Any]:
         "message_type": "summary",
         "ok": report.ok,
         "errors": [
-            {"object": e.object, "problem": e.problem, "whole_in": whole_in[e.object]}
+            {
+                "object": e.object,
+                "kind": str(e.kind),
+                "problem": e.problem,
+                "whole_in": whole_in[e.object],
+            }
             for e in report.errors
         ],
         "hints": list(report.hints),
@@ -113,6 +154,8 @@ def summary_of(checked: Checked) -> dict[str, Any]:
         "packs": report.packs,
         "blobs": report.blobs,
         "bytes_read": report.bytes_read,
+        "verified_oldest": shown_oldest(report.verified),
+        "never_verified": report.verified.never,
     }
 
 
@@ -134,6 +177,8 @@ def print_checked(checked: Checked, settings: Settings) -> None:
             f"checked {counted(report.snapshots, 'snapshot')}, {counted(report.packs, 'pack')}, "
             f"{counted(report.blobs, 'blob')}; read {shown_size(report.bytes_read)}"
         )
+        if report.verified.packs:
+            print_line(told_verified(report.verified))
     if report.ok:
         if not settings.quiet:
             print_line("no problems found")

@@ -50,6 +50,8 @@ service = "knowledge"
 # copies = 3
 # media = 2
 # offsite = 1
+# And, if you like, that all data was read and found whole within this time:
+# verified_within = "30d"
 
 # Which snapshots `snap forget` lets stay: all of the last days, Sundays of weeks, 1sts of months.
 # A source or a copy may have a table of its own: [sources.graph.retention], [copies.usb.retention].

@@ -8,15 +8,16 @@ import os
 import re
 import stat as stat_module
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from snap.errors import UsageError
-from snap.repo.retention import parse_span
+from snap.repo.retention import Span, parse_span
 
 from .errors import words_of_os_error
+from .verification import parse_age
 
 NAME = "snap.toml"
 _LIMIT_BYTES = 1 << 20
@@ -65,7 +66,7 @@ _KEEP = {
     **{f"keep_within_{period}": Key(str) for period in _PERIODS[1:]},
     "keep_tags": _TEXTS,
 }
-_RULE = {"copies": Key(int), "media": Key(int), "offsite": Key(int)}
+_RULE = {"copies": Key(int), "media": Key(int), "offsite": Key(int), "verified_within": Key(str)}
 _SERVER = {
     "database": Key(str),
     "username": Key(str),
@@ -148,7 +149,7 @@ class Configuration:
     values: Mapping[str, Any] = field(default_factory=dict)
     sources: tuple[SourceTable, ...] = ()
     copies: tuple[CopyTable, ...] = ()
-    rule: Mapping[str, int] = field(default_factory=dict)
+    rule: Mapping[str, Any] = field(default_factory=dict)
     lines: Lines = field(default_factory=dict)
 
     def origin(self, *key: str) -> str:
@@ -281,6 +282,8 @@ def _check(values: Mapping[str, Any], lines: Lines) -> Iterator[Problem]:
     rule = values.get("rule", {})
     if isinstance(rule, dict):
         yield from _check_table(rule, _RULE, ("rule",), lines)
+        within = ("rule", "verified_within")
+        yield from _check_span(rule.get(within[-1]), within, lines.get(within, 0), parse_age)
     sources = values.get("sources", {})
     for name, table in sources.items() if isinstance(sources, dict) else ():
         path = ("sources", name)
@@ -346,13 +349,21 @@ def _check_retention(
         hint = "write daily, weekly, monthly, or keep_..."
         yield Problem(line, f"[{'.'.join(path)}] mixes a calendar with keep rules", hint)
     for name, value in table.items():
-        if name.startswith("keep_within") and isinstance(value, str):
-            try:
-                parse_span(value)
-            except UsageError as error:
-                yield Problem(lines.get((*path, name), line), f"{name!r}: {error}", error.hint)
+        if name.startswith("keep_within"):
+            key = (*path, name)
+            yield from _check_span(value, key, lines.get(key, line), parse_span)
     if not any(table.values()) and (_KEEP.keys() & table.keys() or len(table) == len(_CALENDAR)):
         yield Problem(line, f"[{'.'.join(path)}] keeps nothing", "name what is to stay")
+
+
+def _check_span(
+    value: Any, key: tuple[str, ...], line: int, parse: Callable[[str], Span]
+) -> Iterator[Problem]:
+    if isinstance(value, str):
+        try:
+            parse(value)
+        except UsageError as error:
+            yield Problem(line, f"{key[-1]!r}: {error}", error.hint)
 
 
 def _check_table(

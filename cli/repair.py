@@ -46,6 +46,8 @@ def command(settings: Settings, *, source: str | None) -> int:
     finally:
         copy.close()
         target.close()
+    for warning in report.warnings:
+        print_warning(warning, as_json=settings.json)
     for name in report.returned:
         print_warning(
             f"{name} was not there and was brought back; if it had been removed on purpose, "

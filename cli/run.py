@@ -48,21 +48,23 @@ Work = Callable[[Step], int]
     show_default=True,
     help="How large a share of the packs is read and opened.",
 )
+@click.option("--max-age", metavar="SPAN", help="Read also what was not read for so long: 30d, 6m.")
 @click.pass_obj
-def command(settings: Settings, *, read_data_subset: str) -> int:
+def command(settings: Settings, *, read_data_subset: str, max_age: str | None) -> int:
     """Do the night's work: backup, sample check, forget, prune, replicate, status.
 
-    Backs up all configured sources, checks the repository and reads a random share of it, forgets
-    what a configured policy lets go and gives its space back, brings all configured copies up to
-    date (and does there as their own policies say), and says how things stand. A step that fails
-    does not keep the next from being done; the exit code is the worst of theirs.
+    Backs up all configured sources, checks the repository and reads a share of it (what was not
+    read for longest first), forgets what a configured policy lets go and gives its space back,
+    brings all configured copies up to date (and does there as their own policies say), and says
+    how things stand. A step that fails does not keep the next from being done; the exit code is
+    the worst of theirs.
     """
-    fraction = check.parse_share(read_data_subset)
+    sample = check.parse_sample(read_data_subset, max_age)
     planned = backup.PlannedBackup(backup.Request(), settings)
     with open_session(settings) as repository:
         night = _Night(repository, settings)
         night.take("backup", lambda step: _back_up(planned, repository, step))
-        night.take("check", lambda step: night.check(fraction, step))
+        night.take("check", lambda step: night.check(sample, step))
         if settings.configuration is not None and "retention" in settings.configuration.values:
             night.take("forget", night.let_go)
             night.take("prune", night.prune)
@@ -113,9 +115,9 @@ class _Night:
         step.code, step.error = code, message
         print_error(f"{step.name}: {message}", hint, code=code, as_json=self._settings.json)
 
-    def check(self, fraction: float, step: Step) -> int:
+    def check(self, sample: check.Sample, step: Step) -> int:
         others = other_copies(fallback_copies(self._settings, ()), self._settings)
-        checked = check.check_repository(self._repository, fraction, others, self._settings)
+        checked = check.check_repository(self._repository, sample, others, self._settings)
         step.result = check.summary_of(checked)
         if not self._settings.json:
             check.print_checked(checked, self._settings)

@@ -10,6 +10,7 @@ from snap.repo.catalog import is_regular, latest_revisions
 from snap.repo.clock import SECOND_NS
 from snap.repo.replicate import Keeps, first_id
 from snap.repo.repository import Repository
+from snap.repo.retention import Span
 from snap.repo.snapshot import Snapshot
 from snap.repo.standing import (
     CopyState,
@@ -20,16 +21,21 @@ from snap.repo.standing import (
     Verdict,
     examine_copy,
     examine_repository,
+    examine_verified,
     judge,
+    lacks_verification,
 )
+from snap.repo.verified import Coverage
 
 from .copies import REPOSITORY, configured_copies, media_of
 from .output import counted, print_line, print_table
 from .retention import keeps_of_copy
 from .settings import Settings
 from .times import iso_time, local_time, shown_age
+from .verification import moment_before, parse_age, shown_verified, verified_record
 
 _SHOWN_SPREADS = 10
+_WITHIN = "verified_within"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +57,12 @@ class CopyStatus:
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """All that status says of copies."""
+    """All that status says of copies; ``within``: how long ago all data may have been read."""
 
     statuses: list[CopyStatus]
     rule: Rule
     verdict: Verdict
+    within: Span | None = None
 
     @property
     def ok(self) -> bool:
@@ -72,31 +79,51 @@ class Copies:
 def examine_copies(
     repository: Repository, snapshots: Sequence[Snapshot], settings: Settings
 ) -> Copies | None:
-    """Look at every configured copy; None where there is none."""
+    """Look at every configured copy; None where there is none. The index has to be loaded."""
     configured = configured_copies(settings)
     if not configured:
         return None
-    repository.load_readable_index()
+    within = verified_within(settings)
+    since_ns = None if within is None else moment_before(within, repository.clock())
     own = Place(
         REPOSITORY,
         *_own_media(repository, settings),
-        examine_repository(repository, snapshots),
+        examine_repository(repository, snapshots, since_ns),
     )
     statuses = [_status(repository.backend.location, own, snapshots)]
     asked = {s.id for s in snapshots if is_regular(s)}
     for copy in configured:
         standing = examine_copy(
-            repository, partial(open_backend, copy.location, settings.limits), snapshots
+            repository, partial(open_backend, copy.location, settings.limits), snapshots, since_ns
         )
         place = Place(copy.name, copy.media, copy.is_offsite, standing)
         wanted = _wanted(snapshots, standing, keeps_of_copy(settings, copy.location))
         asked &= {s.id for s in wanted}
         statuses.append(_status(copy.location, place, snapshots, wanted))
     found = settings.configuration
-    rule = Rule(**(found.rule if found is not None else {}))
+    table = found.rule if found is not None else {}
+    rule = Rule(**{key: value for key, value in table.items() if key != _WITHIN})
     # What one copy's own policy lets go is not asked for.
     regular = [s for s in snapshots if s.id in asked]
-    return Copies(statuses, rule, judge(regular, [s.place for s in statuses], rule))
+    verdict = judge(regular, [s.place for s in statuses], rule)
+    for place in (status.place for status in statuses) if within is not None else ():
+        verdict.reasons.extend(lacks_verification(place.name, place.standing.verified, str(within)))
+    return Copies(statuses, rule, verdict, within)
+
+
+def look_at_verified(repository: Repository, settings: Settings) -> tuple[Coverage, list[str]]:
+    """Return how far a repository without copies was read, and why that is not as it should be."""
+    within = verified_within(settings)
+    since_ns = None if within is None else moment_before(within, repository.clock())
+    verified = examine_verified(repository, since_ns)
+    return verified, lacks_verification(REPOSITORY, verified, str(within))
+
+
+def verified_within(settings: Settings) -> Span | None:
+    """Return within which time all data has to be read and found whole; None where never."""
+    found = settings.configuration
+    text = found.rule.get(_WITHIN) if found is not None else None
+    return None if text is None else parse_age(text)
 
 
 def _wanted(
@@ -138,7 +165,7 @@ def print_copies(copies: Copies, settings: Settings, now_ns: int) -> None:
     """Print for people what each copy has and what the rule says."""
     print()
     print_table(
-        ("~copy", "~media", "offsite", "state", ">snapshots", "~behind"),
+        ("~copy", "~media", "offsite", "state", ">snapshots", "~behind", "~verified"),
         [
             (
                 status.place.name,
@@ -147,6 +174,7 @@ def print_copies(copies: Copies, settings: Settings, now_ns: int) -> None:
                 str(status.place.standing.state),
                 f"{len(status.place.standing.first_ids):,}",
                 _behind(status, now_ns),
+                shown_verified(status.place.standing.verified),
             )
             for status in copies.statuses
         ],
@@ -159,6 +187,8 @@ def print_copies(copies: Copies, settings: Settings, now_ns: int) -> None:
     _print_spreads(copies, settings)
     rule = copies.rule
     asked = f"{rule.copies} copies, {rule.media} media, {rule.offsite} off-site"
+    if copies.within is not None:
+        asked += f", verified within {copies.within}"
     if copies.verdict.ok:
         print_line(f"rule kept: every snapshot has {asked}")
     else:
@@ -211,6 +241,7 @@ def copies_record(copies: Copies, now_ns: int) -> dict[str, Any]:
             "copies": rule.copies,
             "media": rule.media,
             "offsite": rule.offsite,
+            **({} if copies.within is None else {_WITHIN: str(copies.within)}),
             "reasons": list(copies.verdict.reasons),
         },
     }
@@ -229,6 +260,7 @@ def _copy_record(status: CopyStatus, now_ns: int) -> dict[str, Any]:
         "behind_seconds": 0 if since is None else max(0, now_ns - since) // SECOND_NS,
         "ahead": status.ahead,
         "problem": place.standing.problem or None,
+        "verified": verified_record(place.standing.verified),
     }
 
 

@@ -11,6 +11,7 @@ from snap.repo.catalog import BEFORE_RESTORE_TAG, Problem, is_regular, readable_
 from snap.repo.clock import SECOND_NS, system_clock
 from snap.repo.repository import Repository
 from snap.repo.snapshot import QUARANTINED, SUCCESS, Component, Snapshot
+from snap.repo.verified import Coverage
 from snap.sources.neo4j_downtime import StoppedServer, stopped_servers
 from snap.sources.neo4j_exchange import Exchange, left_exchanges
 from snap.sources.neo4j_place import neo4j_service
@@ -21,8 +22,9 @@ from .options import SnapCommand
 from .output import counted, print_json, print_line, print_table, print_warning
 from .session import open_session, words_of
 from .settings import Settings
-from .standing import Copies, copies_record, examine_copies, print_copies
+from .standing import Copies, copies_record, examine_copies, look_at_verified, print_copies
 from .times import iso_time, local_time, shown_age
+from .verification import told_verified, verified_record
 
 
 @click.command(cls=SnapCommand)
@@ -61,6 +63,8 @@ class StatusReport:
         last: The last whole component of each source, with its snapshot.
         quarantined: Snapshots that are newer than these.
         copies: None where none is configured.
+        verified: How far the repository's packs were read.
+        overdue: Where no copy is configured: why that is not as the rule asks.
     """
 
     now_ns: int
@@ -70,11 +74,13 @@ class StatusReport:
     stopped: Sequence[StoppedServer]
     cut_short: Sequence[Exchange]
     copies: Copies | None
+    verified: Coverage | None
+    overdue: list[str]
 
     @property
     def ok(self) -> bool:
         """Return whether nothing is broken."""
-        found = (self.stopped, self.cut_short, self.problems, self.quarantined)
+        found = (self.stopped, self.cut_short, self.problems, self.quarantined, self.overdue)
         return not any(found) and (self.copies is None or self.copies.ok)
 
 
@@ -82,6 +88,13 @@ def look(repository: Repository, settings: Settings) -> StatusReport:
     """Return how things stand."""
     snapshots, problems = readable_snapshots(repository)
     last = _last_good(snapshots)
+    repository.load_readable_index()
+    copies = examine_copies(repository, snapshots, settings)
+    overdue: list[str] = []
+    if copies is not None:
+        verified = copies.statuses[0].place.standing.verified
+    else:
+        verified, overdue = look_at_verified(repository, settings)
     return StatusReport(
         now_ns=system_clock(),
         last=last,
@@ -89,7 +102,9 @@ def look(repository: Repository, settings: Settings) -> StatusReport:
         problems=problems,
         stopped=stopped_servers(settings.state_dir),
         cut_short=left_exchanges(settings.state_dir),
-        copies=examine_copies(repository, snapshots, settings),
+        copies=copies,
+        verified=verified,
+        overdue=overdue,
     )
 
 
@@ -103,6 +118,8 @@ def record_of(report: StatusReport) -> dict[str, Any]:
         "quarantined": [snapshot.id.hex() for snapshot in report.quarantined],
         "interrupted_restores": [_cut_short_record(e) for e in report.cut_short],
         "problems": [words_of(problem) for problem in report.problems],
+        "verified": verified_record(report.verified),
+        "overdue": list(report.overdue),
         **({} if copies is None else copies_record(copies, now_ns)),
     }
 
@@ -121,6 +138,10 @@ def print_report(report: StatusReport, settings: Settings) -> None:
         print_warning(words_of(problem), as_json=False)
     if report.copies is not None:
         print_copies(report.copies, settings, report.now_ns)
+    elif report.verified is not None and report.verified.packs:
+        print_line(told_verified(report.verified))
+    for reason in report.overdue:
+        print_line(f"OVERDUE: {reason}; read it with 'snap check --max-age'")
 
 
 def _tell_without_repository(settings: Settings, error: Exception) -> None:

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta, tzinfo
+from enum import StrEnum
 
-from snap.backends.base import Backend, ObjectNotFound
+from snap.backends.base import Backend, ObjectNotFound, ShortRead
 from snap.errors import IntegrityError, SnapError, UsageError
 
 from .clock import SECOND_NS
@@ -23,12 +24,39 @@ HELD_TAG = "held"
 """Of snapshots that stay whatever retention says."""
 
 
+class ProblemKind(StrEnum):
+    """What is wrong with an object, for programs."""
+
+    MISSING = "missing"
+    TRUNCATED = "truncated"
+    DAMAGED = "damaged"
+    INCONSISTENT = "inconsistent"
+    INCOMPLETE = "incomplete"
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong with one object."""
+    """Something wrong with one object.
+
+    Attributes:
+        kind: ``INCONSISTENT``: readable, and another object says otherwise. ``INCOMPLETE``: it
+            needs what cannot be had.
+    """
 
     object: str
     problem: str
+    kind: ProblemKind = field(default=ProblemKind.DAMAGED, compare=False)
+
+
+def kind_of(error: BaseException | None) -> ProblemKind:
+    """Return what an error, or what it came from, says of the object that was read."""
+    while error is not None:
+        if isinstance(error, ObjectNotFound):
+            return ProblemKind.MISSING
+        if isinstance(error, ShortRead):
+            return ProblemKind.TRUNCATED
+        error = error.__cause__
+    return ProblemKind.DAMAGED
 
 
 class SnapshotNotFound(SnapError):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from snap.backends.base import ObjectNotFound, ShortRead
 from snap.errors import IntegrityError
 
-from .catalog import Problem, readable_snapshots
+from .catalog import Problem, ProblemKind, readable_snapshots
 from .holdings import StoredPacks
 from .ids import ID_BYTES, ObjectId, pack_name
 from .live import LiveBlobs
@@ -18,6 +18,7 @@ from .repository import INDEX_PREFIX, SNAPSHOT_PREFIX, Repository
 from .slots import KEY_PREFIX, read_slot
 from .snapshot import FAILED
 from .totals import blob_totals
+from .verified import CheckMemory, Coverage, choose
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class CheckReport:
         errors: What is damaged or missing, by object.
         hints: What is unusual and harms nothing.
         bytes_read: Bytes of packs that were read whole.
+        verified: How far the packs that the index names were read, by this check and before.
     """
 
     errors: list[Problem]
@@ -36,6 +38,7 @@ class CheckReport:
     blobs: int
     snapshots: int
     bytes_read: int
+    verified: Coverage
 
     @property
     def ok(self) -> bool:
@@ -49,12 +52,18 @@ def run_check(
     read_fraction: float,
     reporter: Reporter,
     chance: random.Random | None = None,
+    older_than_ns: int | None = None,
+    remember: bool = False,
 ) -> CheckReport:
     """Check keys, index, snapshots, trees, and that every blob they need is in a pack that exists.
 
-    ``read_fraction`` of the packs, chosen by ``chance``, are read whole and every blob in them
-    opened; 1 reads all, 0 none. With a writer key data blobs cannot be opened: the packs' hashes
-    and directories are checked, and a hint says so.
+    ``read_fraction`` of the packs are read whole and every blob in them opened; 1 reads all, 0
+    none. Those come first that were not read for longest, ``chance`` decides between equal ones;
+    and all are read that were not found whole since ``older_than_ns``. With a writer key data
+    blobs cannot be opened: the packs' hashes and directories are checked, and a hint says so.
+
+    ``remember``: put down in the repository what was read (`verified`), every ten minutes and at
+    the end; where that fails, the repository gets a warning.
 
     Raises:
         BackendError: the store cannot be listed or does not answer.
@@ -67,10 +76,18 @@ def run_check(
     presence = _Presence(repository, findings)
     snapshots = _check_snapshots(repository, findings)
     reader = PackCheck(repository, findings)
-    chosen = _choose(len(presence), read_fraction, chance or random.SystemRandom())
+    memory = CheckMemory(repository, presence.absent, is_kept=remember)
+    findings.hints += memory.known.problems
+    chosen = choose(
+        memory.known.rows,
+        presence.ids(),
+        fraction=read_fraction,
+        older_than_ns=older_than_ns,
+        chance=chance or random.SystemRandom(),
+    )
     reporter.start("reading packs", sum(pack.size_bytes for pack in presence.take(chosen)))
     for pack in presence.take(chosen):
-        reader.check(pack)
+        memory.note(pack.id, is_damaged=not reader.check(pack), errors=len(findings.errors))
         reporter.advance(pack.size_bytes, item=pack.id.hex()[:8])
     for name in presence.unindexed if read_fraction >= 1 else ():
         reader.check_unindexed(name)
@@ -79,6 +96,7 @@ def run_check(
         findings.hints.append(
             "with a writer key the data blobs could not be opened: hashes and directories only"
         )
+    memory.keep(len(findings.errors))
     return CheckReport(
         errors=findings.errors,
         hints=findings.hints,
@@ -86,15 +104,8 @@ def run_check(
         blobs=sum(count for count, _, _ in blob_totals(repository.cache).values()),
         snapshots=snapshots,
         bytes_read=reader.bytes_read,
+        verified=memory.coverage(),
     )
-
-
-def _choose(count: int, fraction: float, chance: random.Random) -> Sequence[int]:
-    if fraction >= 1:
-        return range(count)
-    if fraction <= 0 or not count:
-        return ()
-    return chance.sample(range(count), max(1, round(count * fraction)))
 
 
 def _check_key_slots(repository: Repository, findings: Findings) -> None:
@@ -124,7 +135,8 @@ def _check_index(repository: Repository, findings: Findings) -> None:
     repository.cache.drop_indexes(gone)
     for pack_id, index_id in repository.cache.contradictions():
         name = f"{INDEX_PREFIX}{index_id.hex()}"
-        findings.add(name, f"describes pack {pack_id.hex()} unlike another index object")
+        text = f"describes pack {pack_id.hex()} unlike another index object"
+        findings.add(name, text, ProblemKind.INCONSISTENT)
 
 
 class _Presence:
@@ -132,6 +144,7 @@ class _Presence:
 
     Attributes:
         packs: How many packs the index names.
+        absent: Ids of those that are not there, joined.
         unindexed: Names of packs in the store that no index object names.
     """
 
@@ -140,17 +153,21 @@ class _Presence:
         self.packs = 0
         # Joined, 32 bytes each: there may be hundreds of thousands.
         self._present = bytearray()
+        self.absent = bytearray()
         stored = StoredPacks(repository.backend)
         for pack in repository.cache.packs():
             self.packs += 1
             size = stored.take(pack.kind, pack.id)
             name = pack_name(pack.kind, pack.id)
             if size is None:
-                findings.add(name, "missing")
+                findings.add(name, "missing", ProblemKind.MISSING)
+                self.absent += pack.id
                 continue
             self._present += pack.id
             if size != pack.size_bytes:
-                findings.add(name, f"{size} bytes long instead of {pack.size_bytes}")
+                is_short = size < pack.size_bytes
+                kind = ProblemKind.TRUNCATED if is_short else ProblemKind.DAMAGED
+                findings.add(name, f"{size} bytes long instead of {pack.size_bytes}", kind)
         self.unindexed = stored.names()
         if self.unindexed:
             findings.hints.append(
@@ -159,15 +176,17 @@ class _Presence:
                 "do not delete them"
             )
 
-    def __len__(self) -> int:
-        """Return how many packs are there."""
-        return len(self._present) // ID_BYTES
+    def ids(self) -> Iterator[ObjectId]:
+        """Yield the ids of the packs that are there, ascending."""
+        return map(self._id_at, range(len(self._present) // ID_BYTES))
+
+    def _id_at(self, number: int) -> ObjectId:
+        return ObjectId(bytes(self._present[ID_BYTES * number : ID_BYTES * (number + 1)]))
 
     def take(self, numbers: Sequence[int]) -> Iterator[PackSummary]:
         """Yield some of the packs that are there."""
         for number in numbers:
-            id_ = ObjectId(bytes(self._present[ID_BYTES * number : ID_BYTES * (number + 1)]))
-            pack = self._cache.pack(id_)
+            pack = self._cache.pack(self._id_at(number))
             if pack is not None:
                 yield pack
 

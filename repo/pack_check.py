@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from snap.backends.base import ObjectNotFound, ShortRead
 from snap.errors import IntegrityError
 
-from .catalog import Problem
+from .catalog import Problem, ProblemKind, kind_of
 from .codec import DecodeError
 from .ids import object_id, pack_name
 from .pack import (
@@ -28,10 +28,11 @@ class Findings:
     errors: list[Problem] = field(default_factory=list)
     hints: list[str] = field(default_factory=list)
 
-    def add(self, name: str, problem: object) -> None:
+    def add(self, name: str, problem: Exception | str, kind: ProblemKind | None = None) -> None:
         """Keep a problem of one object, or of one place in a snapshot."""
         text = str(problem).removeprefix(f"{name}: ").removeprefix("damaged: ")
-        found = Problem(name, text)
+        told = kind_of(problem) if isinstance(problem, Exception) else ProblemKind.DAMAGED
+        found = Problem(name, text, kind or told)
         if found not in self.errors:
             self.errors.append(found)
 
@@ -39,9 +40,9 @@ class Findings:
         """Keep a problem under the object that the error names, else under who needs it."""
         head, _, rest = str(error).partition(": ")
         if head.startswith(("meta/", "data/")):
-            self.add(head, rest)
+            self.add(head, rest, kind_of(error))
         else:
-            self.add(where, error)
+            self.add(where, error, ProblemKind.INCOMPLETE)
 
 
 class PackCheck:
@@ -52,21 +53,25 @@ class PackCheck:
         self._findings = findings
         self.bytes_read = 0
 
-    def check(self, pack: PackSummary) -> None:
-        """Read a pack whole: hash, directory, index entries, and every blob that can be opened."""
+    def check(self, pack: PackSummary) -> bool:
+        """Read a pack whole: hash, directory, index entries, and every blob that can be opened.
+
+        Return whether all of that is right.
+        """
         name = pack_name(pack.kind, pack.id)
         try:
             stored = self._repository.backend.get(name)
         except ObjectNotFound:
-            self._findings.add(name, "missing")
-            return
+            self._findings.add(name, "missing", ProblemKind.MISSING)
+            return False
         except ShortRead as error:
             self._findings.add(name, error)
-            return
+            return False
         self.bytes_read += len(stored)
-        if object_id(stored) != pack.id:
+        is_whole = object_id(stored) == pack.id
+        if not is_whole:
             self._findings.add(name, "its bytes do not have the hash in its name")
-        self._check_content(pack, name, stored)
+        return self._check_content(pack, name, stored) and is_whole
 
     def check_unindexed(self, name: str) -> None:
         """Read a pack that no index names: its hash, and that its directory opens."""
@@ -81,7 +86,7 @@ class PackCheck:
         else:
             self.bytes_read += len(stored)
 
-    def _check_content(self, pack: PackSummary, name: str, stored: bytes) -> None:
+    def _check_content(self, pack: PackSummary, name: str, stored: bytes) -> bool:
         view = memoryview(stored)
         keys = self._repository.keys
         try:
@@ -90,17 +95,21 @@ class PackCheck:
             )
         except DecodeError as error:
             self._findings.add(name, error)
-            return
+            return False
         indexed = set(self._repository.cache.entries_of(pack.id))
-        if indexed != set(entries) or pack.key_count != len(header.table):
-            self._findings.add(name, "the index does not say what its directory says")
-        if header.kind != DATA_PACK or keys.private is not None:
-            self._open_blobs(name, header, entries, view)
+        is_as_indexed = indexed == set(entries) and pack.key_count == len(header.table)
+        if not is_as_indexed:
+            text = "the index does not say what its directory says"
+            self._findings.add(name, text, ProblemKind.INCONSISTENT)
+        if header.kind == DATA_PACK and keys.private is None:
+            return is_as_indexed
+        return self._open_blobs(name, header, entries, view) and is_as_indexed
 
     def _open_blobs(
         self, name: str, header: PackHeader, entries: Sequence[PackEntry], view: memoryview
-    ) -> None:
+    ) -> bool:
         opened: dict[int, bytes] = {}
+        all_open = True
         for entry in entries:
             stored = view[entry.offset : entry.offset + entry.stored_length]
             try:
@@ -108,4 +117,6 @@ class PackCheck:
                     opened[entry.key] = open_pack_key(self._repository.keys, header, entry.key)
                 open_blob(self._repository.keys, opened[entry.key], entry, stored)
             except DecodeError as error:
+                all_open = False
                 self._findings.add(name, f"blob {entry.id.hex()}: {error}")
+        return all_open

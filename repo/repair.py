@@ -29,6 +29,7 @@ from .repository import INDEX_PREFIX, SNAPSHOT_PREFIX, unlock
 from .slots import KEY_PREFIX
 from .snapshot import Snapshot
 from .transfer import Reading, Transfer, problem_of
+from .verified import PackReadings, remember_named
 
 README_NAME = "README"
 
@@ -52,6 +53,7 @@ class RepairReport:
             have been removed on purpose.
         bytes_read: Bytes of the repository that were read.
         bytes: Bytes put.
+        warnings: What else the user should know.
     """
 
     healed: list[Problem] = field(default_factory=list)
@@ -59,6 +61,7 @@ class RepairReport:
     returned: list[str] = field(default_factory=list)
     bytes_read: int = 0
     bytes: int = 0
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -100,7 +103,7 @@ def run_repair(
         IntegrityError: the copy's ``config`` is damaged: heal that one first.
     """
     config = _config_of_copy(source, secrets)
-    run = _Repair(target, source, secrets.keys, reporter)
+    run = _Repair(target, source, secrets.keys, reporter, clock)
     broken = _examine_config(target, secrets, run.has_common)
     keys = secrets.keys
     with Lease(target, keys, owner, clock) as own, Lease(source, keys, owner, clock) as lease:
@@ -108,6 +111,7 @@ def run_repair(
             remove_dead(store, keys, held, owner.hostname, COPYING)
         run.read()
         run.heal()
+        run.remember(clock)
         _mend_readme(target, run.report)
         if broken is not None:
             anew = replace(config, instance_id=os.urandom(16), created_ns=clock())
@@ -168,7 +172,9 @@ def _mend_readme(target: Backend, report: RepairReport) -> None:
 class _Repair:
     """One repair. The objects of both stores are listed once, at the beginning."""
 
-    def __init__(self, target: Backend, source: Backend, keys: Keys, reporter: Reporter) -> None:
+    def __init__(
+        self, target: Backend, source: Backend, keys: Keys, reporter: Reporter, clock: Clock
+    ) -> None:
         self._target = target
         self._source = source
         self._keys = keys
@@ -177,6 +183,7 @@ class _Repair:
         self._there = list_copied(source)
         self._damaged: dict[str, Problem] = {}
         self._unreadable: dict[str, Problem] = {}
+        self._readings = PackReadings(clock)
         self.report = RepairReport()
 
     def has_common(self) -> bool:
@@ -189,7 +196,8 @@ class _Repair:
     def read(self) -> None:
         """Compare everything that is here with its name."""
         self._reporter.start("reading the repository", sum(self._here.values()))
-        reading = Reading(self._target, advance=self._advance, workers=WORKERS)
+        note = self._readings.note_name
+        reading = Reading(self._target, advance=self._advance, workers=WORKERS, note=note)
         reading.run(map(StoredObject._make, self._here.items()))
         self._reporter.finish()
         self._damaged = reading.damaged
@@ -213,6 +221,14 @@ class _Repair:
             if name not in healed and name not in self._unreadable
         ]
         self.report.left.sort(key=lambda problem: problem.object)
+
+    def remember(self, clock: Clock) -> None:
+        """Put down which packs were read; what was healed was put anew, and not read since."""
+        for problem in self.report.healed:
+            self._readings.forget(problem.object)
+        names = self._here.keys()
+        told = remember_named(self._target, self._keys, self._readings, names, clock=clock)
+        self.report.warnings += told
 
     def _is_whole(self, name: str) -> bool:
         return name in self._here and name not in self._damaged

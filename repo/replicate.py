@@ -26,14 +26,14 @@ from .repository import INDEX_PREFIX, SNAPSHOT_PREFIX, Repository
 from .slots import KEY_PREFIX
 from .snapshot import Snapshot
 from .transfer import Reading, Transfer
+from .verified import PackReadings, remember_named
 from .whole import whole_snapshots
 
 OPERATION = "replicate"
 COPYING = frozenset({OPERATION, "repair"})
 """What leases are called whose owners write only whole objects under their own names."""
 COPIED_PREFIXES = (KEY_PREFIX, "data/", "meta/", INDEX_PREFIX, SNAPSHOT_PREFIX)
-"""What a copy has of its repository. Leases and ``doomed`` are about one place; whatever else the
-format reserves is not written yet."""
+"""What a copy has of its repository. Leases, ``doomed`` and ``checks`` are about one place."""
 
 
 Keeps = Callable[[Sequence[Snapshot]], Set[ObjectId]]
@@ -139,6 +139,7 @@ def _run(run: "_Replication", name: str) -> ReplicateReport:
         lease.confirm()
         run.put_snapshots()
         run.make_sure(lease)
+        run.remember()
     return run.report
 
 
@@ -170,6 +171,7 @@ class _Replication:
         self._slots: dict[str, int] = {}
         self._snapshots: list[Snapshot] = []
         self._snapshot_sizes: dict[str, int] = {}
+        self._readings = PackReadings(repository.clock)
         self.report = ReplicateReport()
 
     def close(self) -> None:
@@ -187,7 +189,12 @@ class _Replication:
         self.report.bytes_read = reading.bytes
 
     def _reading(self) -> Reading:
-        return Reading(self.backend, advance=self._advance, workers=self.options.workers)
+        return Reading(
+            self.backend,
+            advance=self._advance,
+            workers=self.options.workers,
+            note=self._readings.note_name,
+        )
 
     def _advance(self, count_bytes: int, name: str) -> None:
         self._reporter.advance(count_bytes, item=name[-64:][:8])
@@ -292,7 +299,22 @@ class _Replication:
         self.report.problems += transfer.problems
         for name in transfer.moved:
             self._damaged.pop(name, None)
+            if self.options.verify:
+                self._readings.note_name(name, is_damaged=False)
+            else:
+                self._readings.forget(name)
         return set(transfer.moved)
+
+    def remember(self) -> None:
+        """Put down in the copy which of its packs were read, or put anew after they were."""
+        names = self._there.keys() | {pack.name for pack in self._needs.packs}
+        self.report.warnings += remember_named(
+            self.backend,
+            self.repository.keys,
+            self._readings,
+            names,
+            clock=self.repository.clock,
+        )
 
     def put_snapshots(self) -> None:
         """Put the snapshots that the copy lacks, then remove the revisions that they replace."""

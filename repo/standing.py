@@ -4,9 +4,11 @@ Told from listings, so it is quick; that the bytes are what they were, ``check -
 ``replicate --verify`` say.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence, Set
+import heapq
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import groupby
 
 from snap.backends.base import Backend, BackendError, ObjectNotFound, ShortRead
 from snap.errors import IntegrityError, SnapError
@@ -23,6 +25,7 @@ from .objects import get_verified, list_sizes
 from .replicate import first_id
 from .repository import INDEX_PREFIX, SNAPSHOT_PREFIX, Repository
 from .snapshot import Snapshot
+from .verified import Coverage, examine_coverage
 
 
 class CopyState(StrEnum):
@@ -53,12 +56,14 @@ class Standing:
         first_ids: Of the snapshots that it shows, the ids that they had first.
         extra: Those of them that the repository does not have.
         problem: Why it is not whole, in words.
+        verified: How far its packs were read; None where that could not be looked at.
     """
 
     state: CopyState
     first_ids: frozenset[ObjectId] = frozenset()
     problem: str = ""
     extra: tuple[Snapshot, ...] = ()
+    verified: Coverage | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,18 +148,50 @@ def judge(snapshots: Iterable[Snapshot], places: Sequence[Place], rule: Rule) ->
     return Verdict(spreads, reasons)
 
 
-def examine_repository(repository: Repository, snapshots: Iterable[Snapshot]) -> Standing:
+def lacks_verification(name: str, verified: Coverage | None, within: str) -> list[str]:
+    """Return, where packs of a place are overdue to be read, the reason in words."""
+    if verified is None or not verified.overdue:
+        return []
+    verb = "was" if verified.overdue == 1 else "were"
+    return [
+        f"{name}: {verified.overdue} of {verified.packs} packs {verb} not read and found whole "
+        f"within {within}"
+    ]
+
+
+def examine_verified(repository: Repository, since_ns: int | None = None) -> Coverage:
+    """Return how far the repository's own packs were read; its index has to be loaded.
+
+    ``since_ns``: see `examine_coverage`.
+    """
+    named = (pack.id for pack in repository.cache.packs())
+    found, problems = examine_coverage(
+        repository.backend,
+        repository.keys,
+        named,
+        now_ns=repository.clock(),
+        since_ns=since_ns,
+    )
+    repository.warnings += problems
+    return found
+
+
+def examine_repository(
+    repository: Repository, snapshots: Iterable[Snapshot], since_ns: int | None = None
+) -> Standing:
     """Return how the repository itself stands; its index has to be loaded."""
     stored = StoredPacks(repository.backend)
     packs = repository.cache.packs()
     absent = sum(1 for p in packs if stored.size_bytes(p.kind, p.id) != p.size_bytes)
-    return _standing(map(first_id, snapshots), absent)
+    standing = _standing(map(first_id, snapshots), absent)
+    return replace(standing, verified=examine_verified(repository, since_ns))
 
 
 def examine_copy(
     repository: Repository,
     open_backend: Callable[[], Backend],
     snapshots: Collection[Snapshot],
+    since_ns: int | None = None,
 ) -> Standing:
     """Return how a copy stands; whatever keeps it from being looked at is part of that.
 
@@ -166,7 +203,7 @@ def examine_copy(
         return Standing(CopyState.UNREACHABLE, problem=str(error))
     try:
         open_copy(repository, backend)
-        return _examine(repository, backend, snapshots)
+        return _examine(repository, backend, snapshots, since_ns)
     except SnapError as error:
         state = next(state for class_, state in _STATES if isinstance(error, class_))
         return Standing(state, problem=str(error))
@@ -174,7 +211,12 @@ def examine_copy(
         backend.close()
 
 
-def _examine(repository: Repository, backend: Backend, snapshots: Collection[Snapshot]) -> Standing:
+def _examine(
+    repository: Repository,
+    backend: Backend,
+    snapshots: Collection[Snapshot],
+    since_ns: int | None,
+) -> Standing:
     known = {SNAPSHOT_PREFIX + s.id.hex(): first_id(s) for s in snapshots}
     listed = list_sizes(backend, SNAPSHOT_PREFIX)
     firsts, extra = [known[name] for name in listed if name in known], []
@@ -188,8 +230,27 @@ def _examine(repository: Repository, backend: Backend, snapshots: Collection[Sna
     own_index = list_sizes(repository.backend, INDEX_PREFIX)
     own = own_index | list_sizes(repository.backend, SNAPSHOT_PREFIX)
     cut = sum(1 for name, size in (listed | index).items() if own.get(name, size) != size)
-    absent = _absent_packs(repository, backend, own_index.keys(), index.keys())
-    return replace(_standing(firsts, len(absent), cut), extra=tuple(extra))
+    stored = StoredPacks(backend)
+    absent, only_there = _absent_packs(repository, backend, stored, own_index.keys(), index.keys())
+    verified, problems = examine_coverage(
+        backend,
+        repository.keys,
+        _present(repository, stored, only_there),
+        now_ns=repository.clock(),
+        since_ns=since_ns,
+    )
+    repository.warnings += [f"{backend.location}: {problem}" for problem in problems]
+    standing = _standing(firsts, len(absent), cut)
+    return replace(standing, extra=tuple(extra), verified=verified)
+
+
+def _present(
+    repository: Repository, stored: StoredPacks, only_there: Iterable[ObjectId]
+) -> Iterator[ObjectId]:
+    """Yield the packs that a copy has and that an index object names, ascending."""
+    packs = repository.cache.packs()
+    here = (p.id for p in packs if stored.size_bytes(p.kind, p.id) is not None)
+    return (id_ for id_, _ in groupby(heapq.merge(here, sorted(only_there))))
 
 
 def _standing(firsts: Iterable[ObjectId], absent: int, cut: int = 0) -> Standing:
@@ -203,14 +264,15 @@ def _standing(firsts: Iterable[ObjectId], absent: int, cut: int = 0) -> Standing
 
 
 def _absent_packs(
-    repository: Repository, backend: Backend, here: Set[str], there: Set[str]
-) -> set[ObjectId]:
+    repository: Repository, backend: Backend, stored: StoredPacks, here: Set[str], there: Set[str]
+) -> tuple[set[ObjectId], set[ObjectId]]:
     """Return the packs that a copy's index names and that it does not have in full.
 
-    ``here`` and ``there`` are the names of the index objects of the repository and of the copy.
-    Those that they share are known; the others are read.
+    And those that it has and that only its own index objects name. ``here`` and ``there`` are the
+    names of the index objects of the repository and of the copy. Those that they share are known;
+    the others are read.
     """
-    stored = StoredPacks(backend)
+    only_there: set[ObjectId] = set()
 
     def is_absent(kind: int, id_: ObjectId, size_bytes: int) -> bool:
         return stored.size_bytes(kind, id_) != size_bytes
@@ -225,7 +287,9 @@ def _absent_packs(
         for pack in _packs_of(repository, backend, name):
             if is_absent(pack.kind, pack.id, pack.size_bytes):
                 absent.add(pack.id)
-    return absent
+            else:
+                only_there.add(pack.id)
+    return absent, only_there
 
 
 def _packs_of(repository: Repository, backend: Backend, name: str) -> list[PackColumns]:

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable
 from snap.backends.base import Backend, ObjectNotFound, ShortRead
 from snap.errors import IntegrityError
 
-from .catalog import Problem
+from .catalog import Problem, kind_of
 from .objects import WORKERS, StoredObject, each_object, get_verified
 
 Advance = Callable[[int, str], None]
 """Is told of bytes that are done, and of the object that they belong to."""
+Note = Callable[[str, bool], None]
+"""Is told of an object that was read whole, and whether it was damaged."""
 
 
 class Transfer:
@@ -80,21 +82,30 @@ class Transfer:
 def problem_of(name: str, error: Exception) -> Problem:
     """Return what is wrong with one object, in the words of ``check``."""
     if isinstance(error, ObjectNotFound):
-        return Problem(name, "missing")
-    return Problem(name, str(error).removeprefix(f"{name}: ").removeprefix("damaged: "))
+        return Problem(name, "missing", kind_of(error))
+    text = str(error).removeprefix(f"{name}: ").removeprefix("damaged: ")
+    return Problem(name, text, kind_of(error))
 
 
 class Reading:
-    """Reads objects and compares them with their names.
+    """Reads objects and compares them with their names; ``note`` is told of each.
 
     Attributes:
         bytes: How many were read.
         damaged: What is wrong with those that are not whole, by their names.
     """
 
-    def __init__(self, backend: Backend, *, advance: Advance, workers: int = WORKERS) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        advance: Advance,
+        workers: int = WORKERS,
+        note: Note = lambda _name, _is_damaged: None,
+    ) -> None:
         self._backend = backend
         self._advance = advance
+        self._note = note
         self._workers = workers
         self._lock = threading.Lock()
         self.bytes = 0
@@ -117,6 +128,7 @@ class Reading:
         except (IntegrityError, ShortRead) as error:
             with self._lock:
                 self.damaged[one.name] = problem_of(one.name, error)
+        self._note(one.name, one.name in self.damaged)
         with self._lock:
             self.bytes += one.size_bytes
         self._advance(one.size_bytes, one.name)

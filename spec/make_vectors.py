@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 
-from spec.cases import bodies, companions, doomed, keys, objects, records
+from spec.cases import bodies, checks, companions, doomed, keys, objects, records
 from spec.cases.case import OK, Case
 
 FOLDER = Path(__file__).parent / "vectors"
@@ -39,6 +39,7 @@ STRUCTURES: dict[str, Callable[[], Iterator[Case]]] = {
     "tree": lambda: chain(bodies.trees(), records.trees()),
     "snapshot": bodies.snapshots,
     "doomed": doomed.doomed,
+    "check": checks.checks,
 }
 
 

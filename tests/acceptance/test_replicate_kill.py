@@ -15,10 +15,11 @@ MIB = 1 << 20
 
 def stored(root: Path) -> dict[str, bytes]:
     """Return the objects that are equal in all copies."""
+    own = ("config", "leases", "checks", "tmp")
     return {
         str(path.relative_to(root)): path.read_bytes()
         for path in root.rglob("*")
-        if path.is_file() and path.relative_to(root).parts[0] not in ("config", "leases", "tmp")
+        if path.is_file() and path.relative_to(root).parts[0] not in own
     }
 
 

@@ -17,6 +17,8 @@ SUMMARY = {
     "packs",
     "blobs",
     "bytes_read",
+    "verified_oldest",
+    "never_verified",
 }
 
 

@@ -35,8 +35,19 @@ def test_the_example_is_right_also_with_all_that_is_commented_out(tmp_path: Path
     everything = read_configuration(written(tmp_path, "\n".join(chosen)))
     assert len(everything.sources) == 5
     assert [c.name for c in everything.copies] == ["usb", "office"]
-    assert everything.rule == {"copies": 3, "media": 2, "offsite": 1}
+    rule = {"copies": 3, "media": 2, "offsite": 1, "verified_within": "30d"}
+    assert everything.rule == rule
     assert everything.values["retention"] == {"daily": 7, "weekly": 4, "monthly": 3}
+
+
+def test_a_length_of_time_in_the_rule_is_checked(tmp_path: Path) -> None:
+    for text, problem in (
+        ('"30"', "'verified_within': not a length of time: '30'"),
+        ('"0d"', "'verified_within': no length of time: '0d'"),
+        ("30", "'verified_within' in [rule] is not text: 30"),
+    ):
+        [found] = problems(tmp_path, f"[rule]\nverified_within = {text}\n")
+        assert found[:2] == (2, problem)
 
 
 def test_every_problem_is_told_with_its_line_and_the_nearest_name(tmp_path: Path) -> None:

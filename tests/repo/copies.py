@@ -26,7 +26,7 @@ def files(seed: int) -> dict[bytes, bytes]:
 
 def objects(backend: Backend) -> dict[str, bytes]:
     """Return what has to be equal in all copies."""
-    own = ("config", "leases/")
+    own = ("config", "leases/", "checks/")
     return {s.name: backend.get(s.name) for s in backend.list("") if not s.name.startswith(own)}
 
 

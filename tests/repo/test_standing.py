@@ -14,7 +14,9 @@ from snap.repo.standing import (
     examine_copy,
     examine_repository,
     judge,
+    lacks_verification,
 )
+from snap.repo.verified import Coverage
 
 from .conftest import back_up, change_tags
 from .copies import files, flip, names, new_copy, replicate
@@ -153,3 +155,34 @@ def test_the_rule_counts_whole_copies_their_media_and_those_off_site(
     ]
     broken = Place("x", "server", True, Standing(CopyState.INCOMPLETE, frozenset({new.id})))
     assert not judge([new], [own, usb, broken], Rule()).ok
+
+
+def test_how_far_a_place_was_read_counts_the_packs_that_it_has(repository: Repository) -> None:
+    place = filled(repository, 1, 2)
+    count = len(names(place, "data/", "meta/"))
+    replicate(repository, place, verify=True)
+    back_up(repository, DictSource(files(3)))
+    verified = examine(repository, place).verified
+    assert verified is not None
+    assert (verified.packs, verified.never) == (count, 0)
+    own = examine_repository(repository, list_snapshots(repository), since_ns=1).verified
+    assert own is not None
+    assert own.never == own.packs == len(names(repository.backend, "data/", "meta/")) > count
+    assert own.overdue == 0, "all were put since"
+    # Also those that only its own index objects name.
+    repository.backend.delete(names(repository.backend, "index/")[0])
+    repository.load_index()
+    known = {pack.id.hex() for pack in repository.cache.packs()}
+    assert not {n[-64:] for n in names(place, "data/", "meta/")} <= known
+    verified = examine(repository, place).verified
+    assert verified is not None
+    assert (verified.packs, verified.never) == (count, 0)
+
+
+def test_the_reason_names_the_place_and_how_many_packs() -> None:
+    late = Coverage(packs=40, never=3, overdue=2)
+    assert lacks_verification("usb", late, "30d") == [
+        "usb: 2 of 40 packs were not read and found whole within 30d"
+    ]
+    assert lacks_verification("usb", Coverage(packs=40, never=3), "30d") == []
+    assert lacks_verification("usb", None, "30d") == []

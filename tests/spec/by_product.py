@@ -6,6 +6,7 @@ from typing import Any
 
 from snap.errors import IntegrityError
 from snap.repo import codec
+from snap.repo.check_object import decode_check, each_row, time_of
 from snap.repo.codec import DecodeError
 from snap.repo.config import FormatTooNew, check_config, decode_config
 from snap.repo.crypto import DataPrivateKey, DataPublicKey, Keys, associated_data, derive
@@ -141,6 +142,13 @@ def _digests(body: bytes, _: Inputs) -> Any:
     return [[length, digests.digest(n)] for n, length in enumerate(digests.lengths)]
 
 
+def _check(body: bytes, _: Inputs) -> Any:
+    found = decode_check(codec.decode(body))
+    packs = [(row[:32], time_of(row), row[-1]) for row in each_row(found.rows)]
+    head = {"time": found.time_ns, "errors": found.errors, "replaces": sorted(found.replaces)}
+    return {**head, "packs": packs}
+
+
 def _snapshot(body: bytes, _: Inputs) -> Any:
     snapshot = decode_snapshot(codec.decode(body), ObjectId(NO_ID))
     return {"time": snapshot.time_ns, "names": [c.name for c in snapshot.components]}
@@ -200,4 +208,5 @@ DECODERS: dict[str, Callable[[bytes, Inputs], Any]] = {
     "tree": _tree,
     "snapshot": _snapshot,
     "doomed": _doomed,
+    "check": _check,
 }

@@ -7,6 +7,7 @@ from blake3 import blake3
 
 from tests.spec import strict as reader
 from tests.spec import strict_doomed
+from tests.spec.strict_checks import decode_check
 
 Inputs = Mapping[str, str]
 
@@ -123,6 +124,10 @@ def _digests(body: bytes, _: Inputs) -> Any:
     return reader.decode_digests(body)
 
 
+def _check(body: bytes, _: Inputs) -> Any:
+    return decode_check(reader.decode(body))
+
+
 def _snapshot(body: bytes, _: Inputs) -> Any:
     snapshot = reader.decode_snapshot(reader.decode(body))
     return {"time": snapshot["time"], "names": [c["name"] for c in snapshot["components"]]}
@@ -171,4 +176,5 @@ DECODERS: dict[str, Callable[[bytes, Inputs], Any]] = {
     "tree": _tree,
     "snapshot": _snapshot,
     "doomed": _doomed,
+    "check": _check,
 }

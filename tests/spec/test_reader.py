@@ -275,3 +275,13 @@ def test_folder_without_a_repository_is_an_error(
 
 def test_reader_is_one_file_of_at_most_300_lines() -> None:
     assert len(READER.read_text().splitlines()) <= 300
+
+
+def test_check_objects_are_nothing_to_the_reader(maker: Maker, tmp_path: Path) -> None:
+    blob = maker.blob(Kind.DATA, PLAIN)
+    maker.snapshot(maker.tree(file_of(Extent(blob, 0, 256))))
+    body = {"time": 1, "errors": 0, "replaces": b"", "packs": b"", "read": b"", "damaged": b""}
+    maker.repository.put_object("checks/", Kind.CHECK, body)
+    (maker.folder / "checks" / ("0" * 64)).write_bytes(b"garbage")
+    assert program.main([str(maker.folder), "restore", "latest", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "part" / "file").read_bytes() == PLAIN
