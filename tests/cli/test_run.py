@@ -110,8 +110,10 @@ def test_a_run_forgets_here_and_in_the_copies_as_configured(night: Snap, clean: 
         ("backup", 0),
         ("check", 0),
         ("forget", 0),
+        ("prune", 0),
         ("replicate", 0),
         ("forget in usb", 0),
+        ("prune in usb", 0),
         ("status", 0),
     ]
     counts = [len(night.ok("-r", r, "snapshots", "--json").json) for r in ("repo", "office", "usb")]
