@@ -30,19 +30,19 @@ def test_space_comes_back_in_two_steps_and_it_is_said_when(grown: Snap, clean: P
     assert " marked, 1." in out
     assert "not deleted yet: marked now; the first prune after 2" in out
     assert size(clean) >= before
-    told = grown.ok("prune", "--json").json
+    told = grown.ok("prune", "--json").summary
     (waiting,) = told["waiting"]
     assert waiting["bytes"] > 1 << 20
     assert waiting["reason"] == "marked not long ago"
     assert waiting["until"].startswith("2")
-    told = grown.ok("prune", "--now", "--json").json
+    told = grown.ok("prune", "--now", "--json").summary
     assert told["deleted"]["bytes"] > 1 << 20
     assert size(clean) < before - (1 << 20)
     grown.ok("check", "--read-data")
 
 
 def test_forget_with_prune_does_both(grown: Snap) -> None:
-    told = grown.ok("forget", "--keep-last", "1", "--prune", "--json").json
+    told = grown.ok("forget", "--keep-last", "1", "--prune", "--json").summary
     assert len(told["remove"]) == 1
     assert told["prune"]["marked"]["bytes"] > 1 << 20
     out = grown.ok("forget", "--keep-last", "1", "--prune").out
@@ -53,7 +53,7 @@ def test_forget_with_prune_does_both(grown: Snap) -> None:
 def test_a_dry_run_tells_and_changes_nothing(grown: Snap, clean: Path) -> None:
     grown.ok("forget", "--keep-last", "1", "-q")
     names = sorted(clean.glob("repo/**/*"))
-    told = grown.ok("prune", "--dry-run", "--json").json
+    told = grown.ok("prune", "--dry-run", "--json").summary
     assert told["dry_run"] is True
     assert told["marked"]["bytes"] > 1 << 20
     assert "would be marked" in grown.ok("prune", "-n").out
