@@ -10,6 +10,7 @@ from chroma import measure_chroma
 from daily import SIXTY_SEED, measure_daily, measure_sixty
 from graph import measure_neo4j
 from parts import measure_small, measure_starts, measure_unchanged, measure_whole
+from prune import measure_prune
 from record import Record
 from remote import measure_remote
 from scratch import scratch_folder
@@ -17,7 +18,7 @@ from tools import ROOT, Borg, Restic, Snap, Tool, snap_program
 
 PARTS = (
     *("starts", "whole", "unchanged", "days", "cold", "small", "sixty"),
-    *("chroma", "neo4j", "remote"),
+    *("chroma", "neo4j", "remote", "prune"),
 )
 _WITH_STATES = {"days", "cold", "sixty"}
 _MEASURED_VERSIONS = {"restic": "0.19.1", "borg": "1.4.5"}
@@ -41,6 +42,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--vectors", type=int, default=40_000, help="of the daily states")
     parser.add_argument("--nodes", type=int, default=50_000, help="of neo4j")
     parser.add_argument("--remote-megabytes", type=int, default=1000, help="of remote")
+    parser.add_argument("--blobs", type=int, default=1_000_000, help="of prune")
     parser.add_argument("--scratch", type=Path, default=Path("/dev/shm"))
     parser.add_argument("--out", type=Path, default=ROOT / "bench/out/results.json")
     parser.add_argument(
@@ -84,6 +86,9 @@ def run(bench: Bench, a: argparse.Namespace, parts: list[str]) -> None:
         bench.record.save()
     if "remote" in parts:
         measure_remote(bench, a.remote_megabytes)
+        bench.record.save()
+    if "prune" in parts:
+        measure_prune(bench, a.blobs)
         bench.record.save()
     if "sixty" in parts:
         sixty = {"days": a.sixty_days, **sizes, "seed": SIXTY_SEED}

@@ -36,7 +36,7 @@ def measure_whole(bench: Bench, megabytes: int) -> None:
     """Measure files of rows as text, which are cut by content."""
     bench.record.begin("whole", {"megabytes": megabytes, "repeat": bench.repeat})
     require_space(bench.scratch, megabytes * 1e6 * _ROOM, "whole")
-    with _data_folder(bench) as data:
+    with data_folder(bench) as data:
         for number in range(_FILES):
             make_rows(data / f"rows-{number}", megabytes * 1_000_000 // _FILES, number)
         _measure_large(bench, f"{megabytes} MB of text", data, times_as_fast(_STREAM_TIMES))
@@ -46,7 +46,7 @@ def measure_unchanged(bench: Bench, megabytes: int) -> None:
     """Measure one SQLite database as a file in a folder, which is compared page by page."""
     bench.record.begin("unchanged", {"megabytes": megabytes, "repeat": bench.repeat})
     require_space(bench.scratch, megabytes * 1e6 * _ROOM, "unchanged")
-    with _data_folder(bench) as data:
+    with data_folder(bench) as data:
         make_database(data / "events.db", megabytes * 1_000_000, seed=1)
         _measure_large(bench, f"{megabytes} MB SQLite file", data, times_as_fast(_PAGED_TIMES))
 
@@ -56,7 +56,7 @@ def measure_small(bench: Bench, count: int) -> None:
     bench.record.begin("small", {"files": count, "repeat": bench.repeat})
     require_space(bench.scratch, count * _SMALL_BYTES * _SMALL_ROOM, "small")
     twice = times_restic(2)
-    with _data_folder(bench) as data:
+    with data_folder(bench) as data:
         make_small_files(data, count, seed=2)
         label, tools = f"{count} small files", bench.tools()
         bench.note_runs(f"{label}: first backup", bench.first_backup(tools, data), twice)
@@ -78,7 +78,7 @@ def _measure_large(bench: Bench, label: str, data: Path, unchanged: Budget) -> N
 
 
 @contextmanager
-def _data_folder(bench: Bench) -> Iterator[Path]:
+def data_folder(bench: Bench) -> Iterator[Path]:
     """Yield an empty folder; it and the repositories are removed at the end, for the next part."""
     data = bench.scratch / "data"
     data.mkdir()
