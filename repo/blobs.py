@@ -14,10 +14,10 @@ from snap.backends.base import (
 )
 from snap.errors import IntegrityError, SnapError
 
-from .cache import Cache, Location, is_metadata
+from .cache import Cache, Location
 from .codec import DecodeError
 from .crypto import Keys
-from .ids import BlobId, Kind, ObjectId, pack_name
+from .ids import METADATA_BLOBS, BlobId, Kind, ObjectId, pack_name
 from .keys import FullKeyRequired
 from .pack import (
     DATA_PACK,
@@ -92,12 +92,12 @@ class BlobReader:
                 "a writer key reads no file content",
                 "use the passphrase of a full key, or the recovery key",
             )
-        if is_metadata(kind):
+        if kind in METADATA_BLOBS:
             cached = self._cache.get_metadata(id_, kind)
             if cached is not None:
                 return cached
         plain = self._fetch(id_, kind)
-        if is_metadata(kind):
+        if kind in METADATA_BLOBS:
             self._cache.put_metadata(id_, kind, plain)
         return plain
 

@@ -26,14 +26,14 @@ from pathlib import Path
 
 from .cache_file import CacheDamaged, CacheFailed, CacheFile, many_pages, transaction, view
 from .cache_keys import SCHEMA as KEYS_SCHEMA
-from .cache_keys import KeyTable, Rows, key_of, keys_of, part_of
+from .cache_keys import KeyTable, Rows, all_parts, key_of, keys_of, part_of
 from .cache_rows import SCHEMA as ROWS_SCHEMA
 from .cache_rows import RowMac, require
-from .ids import BlobId, Kind, ObjectId
+from .ids import BlobId, ObjectId
 from .index import PackColumns
 from .pack import PackEntry, PackSummary
 
-__all__ = ["Cache", "CacheFailed", "Location", "is_metadata"]
+__all__ = ["Cache", "CacheFailed", "Location"]
 
 _SCHEMA_VERSION = 2
 _PACK_SQL = (
@@ -256,6 +256,11 @@ class Cache:
     def numbered_places(self, id_: BlobId) -> list[tuple[int, PackColumns]]:
         """Return all places of a blob: its number there, and the pack."""
         return [(number, pack) for number, _, pack in self._places(id_)]
+
+    def keys(self) -> Iterator[tuple[int, int]]:
+        """Yield the keys of all blobs with their numbers, by key; none of them is missing."""
+        for part in all_parts():
+            yield from self._file.run(partial(self._keys.rows, part=part))
 
     def number_limit(self) -> int:
         """Return a number that is larger than that of any blob."""
@@ -491,8 +496,3 @@ class Cache:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-
-def is_metadata(kind: int) -> bool:
-    """Return whether blobs of this kind are kept in the cache."""
-    return kind in (Kind.TREE, Kind.EXTENTS, Kind.DIGESTS)

@@ -45,6 +45,12 @@ def part_of(key: int) -> int:
     return key >> _PART_SHIFT
 
 
+def all_parts() -> range:
+    """Return the parts, by the keys in them."""
+    half = 1 << (_PART_BITS - 1)
+    return range(-half, half)
+
+
 class KeyTable:
     """Writes the keys, and proves that none is gone. The caller holds a transaction."""
 
@@ -53,8 +59,7 @@ class KeyTable:
 
     def prepare(self, db: sqlite3.Connection) -> None:
         """Make the sums of a table without keys."""
-        half = 1 << (_PART_BITS - 1)
-        rows = ((part, 0, 0, self._mac.sum(part, 0, 0)) for part in range(-half, half))
+        rows = ((part, 0, 0, self._mac.sum(part, 0, 0)) for part in all_parts())
         db.executemany("insert into sums values(?,?,?,?)", rows)
 
     def insert(self, db: sqlite3.Connection, rows: Rows) -> None:
@@ -105,3 +110,17 @@ class KeyTable:
         require(mac, lambda: self._mac.sum(part, told_keys, told_total))
         if (keys, total) != (told_keys, told_total):
             raise CacheDamaged("keys are gone")
+
+    def rows(self, db: sqlite3.Connection, part: int) -> list[tuple[int, int]]:
+        """Return the keys of one part with their numbers, by key.
+
+        Raises:
+            CacheDamaged: they are not those that were put.
+        """
+        if db.execute("select 1 from limits").fetchone() is None:
+            return []
+        self.prove(db, part)
+        low = part << _PART_SHIFT
+        high = low + (1 << _PART_SHIFT) - 1
+        sql = "select key, number from keys where key between ? and ? order by key, number"
+        return db.execute(sql, (low, high)).fetchall()

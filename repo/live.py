@@ -64,8 +64,10 @@ class LiveSet:
         if self._cache.generation != self._generation:
             self._generation = self._cache.generation
             self._bits = bytearray()
-        if not numbers:
-            return None
+        return self.add(numbers) if numbers else None
+
+    def add(self, numbers: Sequence[int]) -> bool:
+        """Take in the places of these numbers; return whether one of them was not in before."""
         is_new = False
         for number in numbers:
             byte, bit = number >> 3, 1 << (number & 7)

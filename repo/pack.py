@@ -8,7 +8,7 @@
 import os
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from cryptography.exceptions import InvalidTag
@@ -215,11 +215,8 @@ class MovedPack:
         self.kind = kind
         self._keys = keys
         self._table: dict[bytes, int] = {}
-        self._parts: list[tuple[PackEntry, bytes]] = []
+        self._parts: list[tuple[PackEntry, int, bytes]] = []
         self.stored_bytes = 0
-
-    def __len__(self) -> int:
-        return len(self._parts)
 
     @property
     def key_count(self) -> int:
@@ -229,20 +226,28 @@ class MovedPack:
     def add(self, entry: PackEntry, key: bytes, stored: bytes) -> None:
         """Take a blob in its stored form, with the entry of its pack's key table."""
         number = self._table.setdefault(key, len(self._table))
-        self._parts.append((replace(entry, key=number), stored))
+        self._parts.append((entry, number, stored))
         self.stored_bytes += len(stored)
 
-    def finish(self, shuffle: Callable[[list[Any]], None]) -> tuple[bytes, PackSummary]:
-        """Return the pack's bytes and what the index will say of it."""
+    def finish(self, shuffle: Callable[[list[Any]], None]) -> tuple[bytearray, PackSummary]:
+        """Return the pack's bytes and what the index will say of it.
+
+        Gives its parts up while it works.
+        """
         shuffle(self._parts)
         count = len(self._table).to_bytes(2, "little")
         header = _MAGIC + bytes((FORMAT_VERSION, self.kind)) + count + b"".join(self._table)
-        at, entries = len(header), []
-        for entry, stored in self._parts:
-            entries.append(_moved(entry, at))
-            at += len(stored)
-        parts = [header, *(stored for _, stored in self._parts)]
-        pack = b"".join((*parts, _seal_directory(self._keys, header, entries)))
+        pack, entries = bytearray(header), []
+        while self._parts:
+            e, key, stored = self._parts.pop()
+            entries.append(
+                PackEntry(
+                    *(e.id, e.kind, e.compression, key, e.nonce, len(pack)),
+                    *(e.stored_length, e.raw_length),
+                )
+            )
+            pack += stored
+        pack += _seal_directory(self._keys, header, entries)
         key_count = len(self._table)
         return pack, PackSummary(object_id(pack), self.kind, len(pack), key_count, tuple(entries))
 

@@ -12,7 +12,6 @@ from snap.backends.base import ObjectNotFound, ShortRead
 from snap.errors import IntegrityError
 
 from .codec import DecodeError
-from .config import PACKS_IN_FLIGHT_BYTES
 from .doomed import DoomedPack
 from .ids import ObjectId, pack_name
 from .live import LiveSet
@@ -25,6 +24,9 @@ _MOST_KEYS = 2048
 """In one pack's table: 1,168 bytes each."""
 META_PACK_BYTES = 8 << 20
 _INDEX_EVERY_PACKS = 64
+_INDEX_EVERY_BLOBS = 50_000
+_AHEAD_BYTES = 40 << 20
+"""Of packs that are read while others are taken apart."""
 
 
 @dataclass(slots=True)
@@ -67,6 +69,7 @@ class Repacking:
         self._needed = needed
         self._advance = advance
         self._filling: dict[int, MovedPack] = {}
+        self._limits: dict[int, int] = {}
         self._unindexed: list[PackSummary] = []
         self._moved: dict[ObjectId, DoomedPack] = {}
         self._shuffle = random.SystemRandom().shuffle
@@ -81,6 +84,8 @@ class Repacking:
         for use, stored in self._read(packs):
             if stored is not None and self._take(use, stored):
                 self._moved[use.id] = DoomedPack(use.kind, use.size_bytes)
+            # Not kept in memory while the next is waited for.
+            stored = None  # noqa: PLW2901
             self._advance(use.size_bytes, use.id.hex()[:8])
         for pack in list(self._filling.values()):
             self._store(pack)
@@ -106,7 +111,7 @@ class Repacking:
             read,
             size_of=lambda use: use.size_bytes,
             workers=max(2, backend.parallel_requests),
-            in_flight_bytes=PACKS_IN_FLIGHT_BYTES,
+            in_flight_bytes=_AHEAD_BYTES,
         )
 
     def _take(self, use: Use, stored: bytes) -> bool:
@@ -118,29 +123,32 @@ class Repacking:
             self.report.damaged.append(f"{name}: damaged: {error}")
             return False
         columns = self._repository.cache.pack_at(use.first)
+        first, has, table = use.first, self._needed.has, header.table
+        pack = self._filling.get(use.kind)
         for position in range(columns.count):
-            if not self._needed.has(use.first + position):
-                continue
-            entry = columns.entry(position)
-            pack = self._open_pack(use.kind, entry.stored_length)
-            end = entry.offset + entry.stored_length
-            pack.add(entry, header.table[entry.key], stored[entry.offset : end])
+            if has(first + position):
+                entry = columns.entry(position)
+                length = entry.stored_length
+                if pack is None or self._is_full(pack, length):
+                    pack = self._begin(use.kind)
+                pack.add(entry, table[entry.key], stored[entry.offset : entry.offset + length])
         return True
 
-    def _open_pack(self, kind: int, more_bytes: int) -> MovedPack:
-        pack = self._filling.get(kind)
-        if pack is not None and self._is_full(pack, more_bytes):
-            self._store(pack)
-            pack = None
-        if pack is None:
-            pack = self._filling[kind] = MovedPack(self._target.keys, kind)
-        return pack
+    def _begin(self, kind: int) -> MovedPack:
+        """Return an empty pack, after storing the one that is full."""
+        if kind in self._filling:
+            self._store(self._filling[kind])
+        self._filling[kind] = MovedPack(self._target.keys, kind)
+        self._limits[kind] = self._limit_bytes(kind)
+        return self._filling[kind]
 
     def _is_full(self, pack: MovedPack, more_bytes: int) -> bool:
+        is_full = pack.stored_bytes + more_bytes > self._limits[pack.kind]
+        return is_full or pack.key_count >= _MOST_KEYS
+
+    def _limit_bytes(self, kind: int) -> int:
         limit = self._target.config.parameters.pack_bytes
-        if pack.kind != DATA_PACK:
-            limit = min(limit, META_PACK_BYTES)
-        return pack.stored_bytes + more_bytes > limit or pack.key_count >= _MOST_KEYS
+        return limit if kind == DATA_PACK else min(limit, META_PACK_BYTES)
 
     def _store(self, pack: MovedPack) -> None:
         del self._filling[pack.kind]
@@ -149,7 +157,8 @@ class Repacking:
         self._unindexed.append(summary)
         self.report.packs += 1
         self.report.written_bytes += len(stored)
-        if len(self._unindexed) >= _INDEX_EVERY_PACKS:
+        blobs = sum(len(summary.entries) for summary in self._unindexed)
+        if len(self._unindexed) >= _INDEX_EVERY_PACKS or blobs >= _INDEX_EVERY_BLOBS:
             self._store_index()
 
     def _store_index(self) -> None:

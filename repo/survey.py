@@ -14,7 +14,8 @@ from .holdings import StoredPacks
 from .ids import ObjectId
 from .index import PackColumns
 from .lease import RepositoryLocked
-from .live import BlobUnknown, LiveBlobs, LiveSet
+from .live import BlobUnknown, LiveSet
+from .needs import Following
 from .progress import Reporter
 from .repository import INDEX_PREFIX, SNAPSHOT_PREFIX, Repository
 from .snapshot import Snapshot
@@ -76,7 +77,7 @@ def survey(repository: Repository, doomed: Collection[ObjectId], reporter: Repor
         (lost if isinstance(error, BlobUnknown) else problems).append(f"{where}: {error}")
 
     generation = repository.cache.generation
-    live = LiveBlobs(repository, report)
+    live = Following(repository, report)
     reporter.start("following snapshots", None)
     for snapshot in snapshots:
         for component in snapshot.components:

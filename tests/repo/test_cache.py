@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from snap.errors import SnapError
-from snap.repo.cache import Cache, is_metadata
+from snap.repo.cache import Cache
 from snap.repo.ids import BlobId, Kind, ObjectId
 from snap.repo.index import PackColumns
 from snap.repo.pack import PackEntry, PackSummary
@@ -123,8 +123,6 @@ def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
 
 
 def test_only_metadata_blobs_are_kept() -> None:
-    assert is_metadata(Kind.TREE)
-    assert not is_metadata(Kind.DATA)
 
 
 def test_many_may_open_a_new_cache_at_once(tmp_path: Path) -> None:
