@@ -122,9 +122,6 @@ def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
     assert "--no-cache" in caught.value.hint
 
 
-def test_only_metadata_blobs_are_kept() -> None:
-
-
 def test_many_may_open_a_new_cache_at_once(tmp_path: Path) -> None:
     for round_ in range(10):
         path = tmp_path / f"{round_}.sqlite"
