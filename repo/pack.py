@@ -208,45 +208,46 @@ def _seal_directory(keys: Keys, header: bytes, entries: Sequence[PackEntry]) -> 
 class MovedPack:
     """A pack of blobs that come from others as they are, with the keys that open them.
 
-    Nothing is opened, so it takes no private key (spec/FORMAT.md §7.1).
+    Nothing is opened, so it takes no private key (spec/FORMAT.md §7.1). The blobs stay in the order
+    in which they come, which is that of packs that were shuffled.
     """
 
     def __init__(self, keys: Keys, kind: int) -> None:
         self.kind = kind
         self._keys = keys
         self._table: dict[bytes, int] = {}
-        self._parts: list[tuple[PackEntry, int, bytes]] = []
-        self.stored_bytes = 0
+        self._blobs: list[tuple[PackEntry, int, int]] = []
+        self._pack = bytearray()
+
+    @property
+    def stored_bytes(self) -> int:
+        """Return how much its blobs take so far."""
+        return len(self._pack)
 
     @property
     def key_count(self) -> int:
         """Return how many keys it has so far."""
         return len(self._table)
 
-    def add(self, entry: PackEntry, key: bytes, stored: bytes) -> None:
+    def add(self, entry: PackEntry, key: bytes, stored: bytes | memoryview) -> None:
         """Take a blob in its stored form, with the entry of its pack's key table."""
         number = self._table.setdefault(key, len(self._table))
-        self._parts.append((entry, number, stored))
-        self.stored_bytes += len(stored)
+        self._blobs.append((entry, number, len(self._pack)))
+        self._pack += stored
 
-    def finish(self, shuffle: Callable[[list[Any]], None]) -> tuple[bytearray, PackSummary]:
-        """Return the pack's bytes and what the index will say of it.
-
-        Gives its parts up while it works.
-        """
-        shuffle(self._parts)
+    def finish(self) -> tuple[bytearray, PackSummary]:
+        """Return the pack's bytes and what the index will say of it; it is of no use any more."""
         count = len(self._table).to_bytes(2, "little")
         header = _MAGIC + bytes((FORMAT_VERSION, self.kind)) + count + b"".join(self._table)
-        pack, entries = bytearray(header), []
-        while self._parts:
-            e, key, stored = self._parts.pop()
-            entries.append(
-                PackEntry(
-                    *(e.id, e.kind, e.compression, key, e.nonce, len(pack)),
-                    *(e.stored_length, e.raw_length),
-                )
+        pack, start = self._pack, len(header)
+        entries = [
+            PackEntry(
+                *(e.id, e.kind, e.compression, key, e.nonce, start + offset),
+                *(e.stored_length, e.raw_length),
             )
-            pack += stored
+            for e, key, offset in self._blobs
+        ]
+        pack[:0] = header
         pack += _seal_directory(self._keys, header, entries)
         key_count = len(self._table)
         return pack, PackSummary(object_id(pack), self.kind, len(pack), key_count, tuple(entries))

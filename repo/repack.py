@@ -4,7 +4,6 @@ Blobs move in their stored form with the keys that open them, so a writer's key 
 the off-site host cannot read it can still tidy up.
 """
 
-import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -72,7 +71,6 @@ class Repacking:
         self._limits: dict[int, int] = {}
         self._unindexed: list[PackSummary] = []
         self._moved: dict[ObjectId, DoomedPack] = {}
-        self._shuffle = random.SystemRandom().shuffle
         self.report = Repacked()
 
     def run(self, packs: Iterable[Use]) -> Repacked:
@@ -124,6 +122,7 @@ class Repacking:
             return False
         columns = self._repository.cache.pack_at(use.first)
         first, has, table = use.first, self._needed.has, header.table
+        view = memoryview(stored)
         pack = self._filling.get(use.kind)
         for position in range(columns.count):
             if has(first + position):
@@ -131,7 +130,7 @@ class Repacking:
                 length = entry.stored_length
                 if pack is None or self._is_full(pack, length):
                     pack = self._begin(use.kind)
-                pack.add(entry, table[entry.key], stored[entry.offset : entry.offset + length])
+                pack.add(entry, table[entry.key], view[entry.offset : entry.offset + length])
         return True
 
     def _begin(self, kind: int) -> MovedPack:
@@ -152,7 +151,7 @@ class Repacking:
 
     def _store(self, pack: MovedPack) -> None:
         del self._filling[pack.kind]
-        stored, summary = pack.finish(self._shuffle)
+        stored, summary = pack.finish()
         self._target.backend.put(pack_name(summary.kind, summary.id), stored)
         self._unindexed.append(summary)
         self.report.packs += 1
