@@ -4,7 +4,9 @@ import contextlib
 import os
 import threading
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 from types import TracebackType
 
 from snap.backends.base import Backend, BackendError, ObjectNotFound
@@ -41,13 +43,15 @@ class Owner:
 class LeaseState:
     """A lease as found in the store. ``owner`` is None where it cannot be read.
 
-    ``started_ns`` is by the owner's clock, ``renewed_ns`` by the store's.
+    ``started_ns`` is by the owner's clock, ``renewed_ns`` by the store's. ``processes`` says whose
+    process table the owner's number is of, empty where it does not.
     """
 
     id: ObjectId
     owner: Owner | None
     renewed_ns: int
     started_ns: int = 0
+    processes: str = ""
 
     @property
     def name(self) -> str:
@@ -119,6 +123,7 @@ class Lease:
                 "pid": self._owner.pid,
                 "started": self._started_ns,
                 "renewals": self._renewals,
+                "processes": process_table(),
             }
             self._backend.put(self.name, seal_object(self._keys, Kind.LEASE, body, self.id))
             now_ns = self._backend.stat(self.name).modified_ns
@@ -168,24 +173,41 @@ def list_leases(backend: Backend, keys: Keys) -> list[LeaseState]:
         if id_ is None:
             continue
         try:
-            owner, started_ns = _read_owner(backend, keys, stat.name, id_)
+            states.append(
+                _read_lease(backend, keys, stat.name, LeaseState(id_, None, stat.modified_ns))
+            )
         except ObjectNotFound:
             continue
-        states.append(LeaseState(id_, owner, stat.modified_ns, started_ns))
     return states
 
 
-def _read_owner(backend: Backend, keys: Keys, name: str, id_: ObjectId) -> tuple[Owner | None, int]:
+def _read_lease(backend: Backend, keys: Keys, name: str, state: LeaseState) -> LeaseState:
     try:
-        body = open_object(keys, Kind.LEASE, backend.get(name), id_)
+        body = open_object(keys, Kind.LEASE, backend.get(name), state.id)
         owner = Owner(
             codec.field(body, "operation", str),
             codec.field(body, "hostname", str),
             codec.field(body, "pid", int),
         )
-        return owner, codec.field(body, "started", int)
+        started_ns = codec.field(body, "started", int)
+        processes = codec.field(body, "processes", str, "")
     except DecodeError:
-        return None, 0
+        return state
+    return replace(state, owner=owner, started_ns=started_ns, processes=processes)
+
+
+@cache
+def process_table() -> str:
+    """Return what tells this process table from that of any other machine or container.
+
+    Containers may share a host's name and not see each other's processes. Empty where the system
+    has no such thing.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        return ""
 
 
 def ran_out(state: LeaseState, store_now_ns: int) -> bool:
@@ -196,12 +218,14 @@ def ran_out(state: LeaseState, store_now_ns: int) -> bool:
 def is_dead(state: LeaseState, store_now_ns: int, hostname: str) -> bool:
     """Return whether the owner of a lease seems to be gone.
 
-    On this host the process table tells at once; for others only time does. Two containers may
-    bear one host's name and not see each other's processes, so what must be certain asks `ran_out`.
+    On this host the process table tells at once; for others only time does. What must be certain
+    asks `ran_out`.
     """
     if ran_out(state, store_now_ns):
         return True
     if state.owner is None or state.owner.hostname != hostname:
+        return False
+    if state.processes and state.processes != process_table():
         return False
     return not process_exists(state.owner.pid)
 

@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from snap.repo.lease import (
     RepositoryLocked,
     is_dead,
     list_leases,
+    process_table,
     remove_dead,
 )
 from snap.repo.repository import Repository
@@ -98,3 +100,26 @@ def test_dead_leases_of_the_kinds_that_are_named_are_removed(
             OWNER,
             owners[1],
         }
+
+
+def test_a_process_of_another_container_of_this_hosts_name_is_not_taken_for_gone(
+    lease: Lease, backend: MemoryBackend, repository: Repository, clock: FakeClock
+) -> None:
+    with lease:
+        (state,) = list_leases(backend, repository.keys)
+        assert state.processes == process_table() != ""
+        gone = replace(state, owner=Owner("backup", "host", 2**22 + 1))
+        assert is_dead(gone, state.renewed_ns, "host")
+        elsewhere = replace(gone, processes="another boot 4026531836")
+        assert not is_dead(elsewhere, state.renewed_ns, "host")
+        assert is_dead(elsewhere, state.renewed_ns + 31 * MINUTE_NS, "host")
+
+
+def test_a_renewal_that_comes_too_late_does_not_heal_a_lease(
+    lease: Lease, clock: FakeClock
+) -> None:
+    with lease:
+        clock.now_ns += 31 * MINUTE_NS
+        lease._renew()
+        with pytest.raises(RepositoryLocked):
+            lease.confirm()
