@@ -27,6 +27,7 @@ from .store import (
     Lease,
     List,
     Put,
+    PutConfirmed,
     Record,
     Snapshot,
     blobs_of,
@@ -63,10 +64,10 @@ def finish(rules: Rules, me: str, success: str = "") -> Steps:
 # Backup.
 
 
-def backup(rules: Rules, me: str, wanted: str) -> Steps:
+def backup(rules: Rules, me: str, wanted: str, adopt: bool = False) -> Steps:
     """Find out which of the wanted blobs are held.
 
-    With ``Rules.adopt``, packs that no index object names are taken too: a killed backup left them.
+    With ``adopt``, packs that no index object names are taken too: a killed backup left them.
     """
     doomed = NONE
     if rules.has(Rule.LEASE_FIRST):
@@ -77,7 +78,7 @@ def backup(rules: Rules, me: str, wanted: str) -> Steps:
     orphans = NONE
     if rules.has(Rule.SEES_PACKS):
         there = yield from listing(rules, "packs")
-        orphans = there - packs if rules.adopt else NONE
+        orphans = there - packs if adopt else NONE
         packs &= there
     if rules.has(Rule.ASKS_DOOMED) and not rules.has(Rule.DOOMED_FIRST):
         doomed = yield from doomed_packs(rules)
@@ -99,9 +100,18 @@ def store_blobs(rules: Rules, me: str, wanted: str, missing: str, orphans: Names
 def commit(rules: Rules, me: str, snapshot: Snapshot, former: Snapshot | None = None) -> Steps:
     """Put a snapshot; the former revision goes once it is certain that the new one is whole."""
     now_is_enough = not rules.has(Rule.CONFIRMS_EVER)
+    if rules.fused:
+        if not (yield PutConfirmed(snapshot)):
+            return finish, (rules, me)
+        return put, (rules, me, snapshot, former)
     if rules.has(Rule.CONFIRMS) and not (yield Confirm(me, now_is_enough)):
         return finish, (rules, me)
     yield Put("snapshots", snapshot)
+    return put, (rules, me, snapshot, former)
+
+
+def put(rules: Rules, me: str, snapshot: Snapshot, former: Snapshot | None) -> Steps:
+    now_is_enough = not rules.has(Rule.CONFIRMS_EVER)
     if rules.has(Rule.CONFIRMS_AGAIN) and not (yield Confirm(me, now_is_enough)):
         return check_own, (rules, me, snapshot, former)
     return committed, (rules, me, snapshot, former)
@@ -253,15 +263,20 @@ def text(blobs: Iterable[str]) -> str:
 # Mark.
 
 
-def mark(rules: Rules, me: str) -> Steps:
+def mark(rules: Rules, me: str, moving: bool = False) -> Steps:
+    """Begin a mark; ``moving``: what is needed is moved out of packs that are partly unused."""
     yield Put("leases", Lease(me))
     if (yield from excluded(rules)):
         return finish, (rules, me)
-    return look, (rules, me, choose, ())
+    return look, (rules, me, choose, (moving,))
 
 
 def choose(
-    rules: Rules, me: str, snapshots: frozenset[Snapshot], index: frozenset[Index]
+    rules: Rules,
+    me: str,
+    moving: bool,
+    snapshots: frozenset[Snapshot],
+    index: frozenset[Index],
 ) -> Steps:
     """Keep one place of each needed blob, in no record if possible, then the smallest; doom the rest."""
     records = yield from listing(rules, "doomed")
@@ -275,10 +290,9 @@ def choose(
         pack = min((p for p in places if blob in blobs_of({p})), key=lambda p: (p in doomed, p))
         kept[pack] = kept.get(pack, "") + blob
     waste = (named | there) - doomed - set(kept)
-    partly = "".join(kept[p] for p in kept if p not in doomed and set(kept[p]) != blobs_of({p}))
-    if rules.repack and partly:
-        gone = frozenset(p for p in kept if p not in doomed and set(kept[p]) != blobs_of({p}))
-        return repack, (rules, me, waste, gone, text(partly))
+    partly = {p: b for p, b in kept.items() if p not in doomed and set(b) != blobs_of({p})}
+    if moving and partly:
+        return repack, (rules, me, waste, frozenset(partly), text("".join(partly.values())))
     return doom, (rules, me, waste, index)
 
 

@@ -55,15 +55,13 @@ class Rules:
     Args:
         without: the rules that are left out.
         torn: what is listed in two halves, with anything happening between them.
-        repack: whether a mark moves what is needed out of packs that are partly unused.
-        adopt: whether a backup takes packs that no index object names.
+        fused: whether confirming the lease and putting the snapshot are one step, which no store can do.
         days_later: whether records whose packs have been gone for days are deleted by this prune.
     """
 
     without: frozenset[Rule] = frozenset()
     torn: frozenset[Kind] = frozenset()
-    repack: bool = False
-    adopt: bool = False
+    fused: bool = False
     days_later: bool = False
 
     def has(self, rule: Rule) -> bool:

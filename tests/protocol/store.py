@@ -4,7 +4,7 @@ Blobs are letters. The name of a pack says what is in it: "P:ab" has the blobs a
 once, under a name that nobody else makes; only leases change.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -161,6 +161,21 @@ class Confirm:
 
 
 @dataclass(frozen=True)
+class PutConfirmed:
+    """What no store can do: put an object at the very moment when the lease is confirmed."""
+
+    snapshot: Snapshot
+
+    def run(self, store: Store) -> Iterable[tuple[Store, bool]]:
+        if store.lease(self.snapshot.writer) != "alive":
+            return [(store, False)]
+        return [(after, True) for after, _ in Put("snapshots", self.snapshot).run(store)]
+
+    def told(self, result: bool) -> str:
+        return "puts " + words("snapshots", self.snapshot) if result else "finds its lease dead"
+
+
+@dataclass(frozen=True)
 class End:
     """The lease is deleted, and success or failure told to whoever asked."""
 
@@ -224,14 +239,43 @@ def _changed(store: Store, before: str, now: str) -> Iterator[tuple[Lease, Store
             yield lease, store._replace(leases=leases)
 
 
-def wrong(store: Store) -> str | None:
-    """Say what is wrong: a blob that is missed, by a snapshot that was committed or whose writer has ended."""
+def missed(store: Store) -> dict[Snapshot, frozenset[str]]:
+    """Return what is missed by the snapshots that miss something."""
     there = blobs_of(store.packs & named_by(store.index))
-    for snapshot in sorted(store.snapshots):
-        if missing := snapshot.blobs - there:
-            what = f"snapshot {snapshot.name} misses {', '.join(sorted(missing))}"
-            if snapshot.name in store.committed:
-                return what
-            if store.lease(snapshot.writer) == "gone":
-                return f"{what}, and its writer has ended"
+    return {s: s.blobs - there for s in sorted(store.snapshots) if not s.blobs <= there}
+
+
+def wrong(store: Store) -> str | None:
+    """No snapshot that was committed, or whose writer has ended, misses a blob."""
+    for snapshot, blobs in missed(store).items():
+        what = f"snapshot {snapshot.name} misses {', '.join(sorted(blobs))}"
+        if snapshot.name in store.committed:
+            return what
+        if store.lease(snapshot.writer) == "gone":
+            return f"{what}, and its writer has ended"
     return None
+
+
+def wrong_if_killed(store: Store) -> str | None:
+    """No snapshot at all misses a blob, so that its writer may be killed at any time."""
+    for snapshot, blobs in missed(store).items():
+        return f"snapshot {snapshot.name} misses {', '.join(sorted(blobs))}"
+    return None
+
+
+def wrong_for_readers(store: Store) -> str | None:
+    """... and the index names no pack that is not there."""
+    if gone := named_by(store.index) - store.packs:
+        return f"the index names {', '.join(sorted(gone))}, which is gone"
+    return wrong(store)
+
+
+def wrong_without(snapshot: str) -> Callable[[Store], str | None]:
+    """... and this snapshot is there in one revision at least."""
+
+    def judge(store: Store) -> str | None:
+        if not any(s.name.partition("+")[0] == snapshot for s in store.snapshots):
+            return f"there is no revision of snapshot {snapshot}"
+        return wrong(store)
+
+    return judge
