@@ -100,7 +100,7 @@ def store_blobs(rules: Rules, me: str, wanted: str, missing: str, orphans: Names
 def commit(rules: Rules, me: str, snapshot: Snapshot, former: Snapshot | None = None) -> Steps:
     """Put a snapshot; the former revision goes once it is certain that the new one is whole."""
     now_is_enough = not rules.has(Rule.CONFIRMS_EVER)
-    if rules.fused:
+    if rules.fused and rules.has(Rule.CONFIRMS):
         if not (yield PutConfirmed(snapshot)):
             return finish, (rules, me)
         return put, (rules, me, snapshot, former)

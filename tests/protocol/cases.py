@@ -1,0 +1,295 @@
+"""The small cases that are explored, and what leaving out each rule of the protocol leads to."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from .checker import Explored, System, explore
+from .model import (
+    backup,
+    decide,
+    forget,
+    look,
+    mark,
+    replicate,
+    rewrite_index,
+    sweep,
+    tag,
+)
+from .rules import Rule, Rules
+from .store import (
+    Index,
+    Kind,
+    Lease,
+    Record,
+    Snapshot,
+    Store,
+    passing_time,
+    passing_time_and_renewals,
+    wrong,
+    wrong_for_readers,
+    wrong_if_killed,
+)
+
+Chain = tuple[tuple[Any, ...], ...]
+"""The operations of one process, one after the other: (phase, name, arguments)."""
+
+
+def nothing_happens(store: Store) -> list[tuple[str, Store]]:
+    """The environment in which nobody is ever paused."""
+    return []
+
+
+@dataclass(frozen=True)
+class Case:
+    """Some processes on a small store.
+
+    Args:
+        least: as many states it has at least; fewer mean that the model does less than it should.
+    """
+
+    store: Store
+    chains: tuple[Chain, ...]
+    least: int = 0
+    torn: tuple[Kind, ...] = ()
+    environment: Callable[[Store], Iterable[tuple[str, Store]]] = passing_time
+    wrong: Callable[[Store], str | None] = wrong
+    rules: Rules = field(default=Rules())
+
+    def explore(self, *without: Rule) -> Explored:
+        rules = replace(self.rules, without=frozenset(without), torn=frozenset(self.torn))
+        actors = tuple(
+            tuple((phase, (rules, *args)) for phase, *args in chain) for chain in self.chains
+        )
+        return explore(System(self.store, actors, self.environment, self.wrong))
+
+
+def _store(
+    packs: Iterable[str], snapshots: dict[str, str], records: Iterable[Record] = ()
+) -> Store:
+    return Store(
+        packs=frozenset(packs),
+        index=frozenset({Index("I", frozenset(packs))}),
+        snapshots=frozenset(Snapshot(name, frozenset(b), "") for name, b in snapshots.items()),
+        doomed=frozenset(records),
+        committed=frozenset(snapshots),
+    )
+
+
+def _packs(*names: str) -> frozenset[str]:
+    return frozenset(names)
+
+
+ALL_TORN: tuple[Kind, ...] = ("leases", "packs", "index", "snapshots", "doomed")
+
+OLD = Snapshot("s", frozenset("a"), "")
+RIPE = Record("R1", _packs("P:a"), frozenset())
+
+UNUSED = _store(["P:a", "K:k"], {"keep": "k"})
+"""Pack P is not needed."""
+USED = _store(["P:a", "K:k"], {"keep": "k", "s": "a"})
+"""Pack P is needed by snapshot s alone."""
+MARKED = UNUSED._replace(doomed=frozenset({RIPE}))
+"""Pack P is in a record that any sweep may delete."""
+REUSED = USED._replace(doomed=frozenset({RIPE}))
+"""The same, but snapshot s needs it again."""
+EMPTY = _store(["K:k"], {"keep": "k"})
+PARTLY = _store(["A:ab", "K:k"], {"keep": "ak"})
+"""Half of pack A is needed."""
+SHARED = _store(["A:ab", "K:k"], {"keep": "bk", "s": "a"})
+"""Half of pack A is needed by snapshot s, half by another one."""
+ORPHAN = EMPTY._replace(packs=_packs("K:k", "P:a"))
+"""A killed backup left pack P, and no index object names it."""
+
+BACKUP: Chain = ((backup, "B", "ac"),)
+PRUNE: Chain = ((mark, "M"), (sweep, "S"))
+OTHER_PRUNE: Chain = ((mark, "M2"), (sweep, "S2"))
+MOVING_PRUNE: Chain = ((mark, "M2", True), (sweep, "S2"))
+FORGET: Chain = ((forget, "F", "s"),)
+TAG: Chain = ((tag, "T", OLD),)
+REPLICATE: Chain = ((replicate, "R", "s", _packs("P:a")),)
+SWEEP: Chain = ((sweep, "S"),)
+OTHER_SWEEP: Chain = ((sweep, "S2"),)
+
+FAST = {
+    "1 backup; mark, sweep, sweep": Case(UNUSED, (BACKUP, (*PRUNE, (sweep, "S2")))),
+    "1 backup; mark, sweep; dead leases are renewed": Case(
+        UNUSED, (BACKUP, PRUNE), environment=passing_time_and_renewals
+    ),
+    "1 backup; mark, sweep; all listings in two halves": Case(
+        UNUSED, (BACKUP, PRUNE), torn=ALL_TORN
+    ),
+    "1 backup that adopts; mark, sweep": Case(ORPHAN, (((backup, "B", "ac", True),), PRUNE)),
+    "1 backup; mark; sweep": Case(UNUSED, (BACKUP, ((mark, "M"),), SWEEP)),
+    "1 backup; 2 sweeps of a record": Case(REUSED, (BACKUP, SWEEP, OTHER_SWEEP)),
+    "2 prunes; one moves blobs": Case(PARTLY, (PRUNE, MOVING_PRUNE)),
+    "1 backup; forget; prune that moves blobs": Case(SHARED, (BACKUP, FORGET, MOVING_PRUNE)),
+    "tag; sweep; listings of snapshots in two halves": Case(
+        REUSED, (TAG, SWEEP), torn=("snapshots",)
+    ),
+    "tag; forget; mark, sweep": Case(USED, (TAG, FORGET, PRUNE)),
+    "tag; forget; mark, sweep; listings of snapshots in two halves": Case(
+        USED, (TAG, FORGET, PRUNE), torn=("snapshots",)
+    ),
+    "replicate; mark, sweep": Case(UNUSED, (REPLICATE, PRUNE)),
+    "replicate into an empty place; mark, sweep": Case(EMPTY, (REPLICATE, PRUNE)),
+    "replicate; 2 sweeps of a record": Case(MARKED, (REPLICATE, SWEEP, OTHER_SWEEP)),
+    "1 backup; replicate; sweep of a record": Case(MARKED, (BACKUP, REPLICATE, SWEEP)),
+}
+
+SLOW = {
+    "2 backups; mark, sweep": Case(UNUSED, (BACKUP, ((backup, "C", "ac"),), PRUNE)),
+    "1 backup; replicate; mark, sweep": Case(UNUSED, (BACKUP, REPLICATE, PRUNE)),
+}
+
+HUGE = {
+    "1 backup; 2 prunes": Case(UNUSED, (BACKUP, PRUNE, OTHER_PRUNE)),
+    "1 backup; 2 prunes; one moves blobs": Case(PARTLY, (BACKUP, PRUNE, MOVING_PRUNE)),
+}
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A case that goes wrong without one rule, though not without ``also`` alone, and how it does, in a line."""
+
+    case: Case
+    happens: str
+    also: tuple[Rule, ...] = ()
+
+
+REUSE: Chain = ((backup, "B", "a"),)
+SIMPLE = Case(UNUSED, (REUSE, PRUNE))
+LATE = Case(UNUSED, (REUSE, PRUNE), environment=passing_time_and_renewals)
+TAGGED = Case(USED, (TAG, FORGET, PRUNE))
+TWO_PRUNES = Case(PARTLY, (PRUNE, MOVING_PRUNE))
+
+LEFT_OUT = {
+    Rule.ASKS_DOOMED: LeftOut(
+        SIMPLE, "B begins after the leases of the record were listed, and reuses P; S deletes P"
+    ),
+    Rule.LEASE_FIRST: LeftOut(
+        SIMPLE, "B has found nothing doomed; M marks P and sees no lease; S deletes P; B commits"
+    ),
+    Rule.DOOMED_FIRST: LeftOut(
+        Case(MARKED, (REUSE, SWEEP)),
+        "B lists index and packs; S deletes P and its record; B finds nothing doomed, reuses P",
+        also=(Rule.RECORD_OUTLIVES,),
+    ),
+    Rule.SEES_PACKS: LeftOut(
+        Case(
+            ORPHAN,
+            (
+                ((backup, "B", "a", True),),
+                ((mark, "M"), (sweep, "S"), (backup, "C", "a")),
+            ),
+        ),
+        "B, paused while it adopts P, writes an index object that names P after P is deleted; C believes it",
+        also=(Rule.RECORD_OUTLIVES,),
+    ),
+    Rule.CONFIRMS: LeftOut(
+        replace(SIMPLE, wrong=wrong_if_killed, rules=Rules(fused=True)),
+        "B is paused anywhere, S deletes P, B puts its snapshot, and is killed before it can look again",
+    ),
+    Rule.CONFIRMS_EVER: LeftOut(
+        LATE, "B is paused, S deletes P, B wakes up, renews its lease and finds it alive"
+    ),
+    Rule.CONFIRMS_AGAIN: LeftOut(
+        SIMPLE, "B confirms, is paused, S deletes P, B puts its snapshot and calls it a success"
+    ),
+    Rule.CHECK_ASKS_DOOMED: LeftOut(
+        SIMPLE,
+        "B confirms, is paused; S sees no lease and no snapshot; B puts it, finds all there; S deletes P",
+    ),
+    Rule.NOTES_LEASES: LeftOut(SIMPLE, "B reuses P before the mark and commits after the sweep"),
+    Rule.LEASES_LISTED_LAST: LeftOut(
+        SIMPLE, "B begins after the leases were listed and before the record is put"
+    ),
+    Rule.RECORD_STAYS: LeftOut(
+        replace(SIMPLE, torn=("doomed",)),
+        "B's listing misses the new record, put during it, and the old one, deleted during it",
+    ),
+    Rule.INDEX_LEFT: LeftOut(
+        SIMPLE, "B reuses P; the mark takes P out of the index; B commits: no index object leads to a"
+    ),
+    Rule.FINISHES: LeftOut(SIMPLE, "M dies before it lists the leases; S waits for nobody"),
+    Rule.NEEDS_ANEW: LeftOut(SIMPLE, "B reuses P, M marks P, B commits and ends, S deletes P"),
+    Rule.LEASES_BEFORE_NEEDS: LeftOut(
+        SIMPLE, "S reads the snapshots, B commits and ends, S sees no lease"
+    ),
+    Rule.STABLE_LISTING: LeftOut(
+        Case(REUSED, (TAG, SWEEP), torn=("snapshots",)),
+        "the listing misses the new revision, put during it, and the old one, deleted during it",
+    ),
+    Rule.RESCUES: LeftOut(
+        TWO_PRUNES, "M2 has moved a into a new pack and dooms the old one; M dooms the new one"
+    ),
+    Rule.RESCUE_COPIES: LeftOut(
+        TWO_PRUNES,
+        "the same; S2 decides to delete the old one and is paused; S keeps the old one, deletes the new one",
+    ),
+    Rule.KEEPS_OTHERS: LeftOut(
+        Case(UNUSED, (((backup, "B", "c"),), PRUNE)),
+        "S deletes B's new index object with the others, not having read it",
+    ),
+    Rule.NEW_INDEX_FIRST: LeftOut(
+        Case(UNUSED, (PRUNE,)), "the index object is gone, the new one not there: a kill loses all it named"
+    ),
+    Rule.INDEX_BEFORE_PACKS: LeftOut(
+        Case(UNUSED, (PRUNE,), wrong=wrong_for_readers),
+        "not a loss: the index names a pack that is gone, which a reader then asks for",
+    ),
+    Rule.RECORD_LAST: LeftOut(
+        Case(UNUSED, (((backup, "B", "a", True),), PRUNE)),
+        "the record is gone and P still there, in no index object: B adopts it; S deletes it",
+        also=(Rule.RECORD_OUTLIVES,),
+    ),
+    Rule.RECORD_OUTLIVES: LeftOut(
+        Case(MARKED, (REPLICATE, SWEEP, OTHER_SWEEP), environment=nothing_happens),
+        "nobody is paused: S deletes P and the record; R puts P again; S2, with the old record in mind, deletes it",
+    ),
+    Rule.REPLICATE_ASKS_DOOMED: LeftOut(
+        Case(MARKED, (REPLICATE, SWEEP)), "S has read the snapshots; R finds P there and commits"
+    ),
+    Rule.REPLICATE_RENAMES: LeftOut(
+        Case(MARKED, (REPLICATE, SWEEP)),
+        "S is paused before it deletes; R sees no prune, takes P out of the record, commits; S deletes P",
+    ),
+    Rule.EXCLUSION: LeftOut(
+        Case(MARKED, (REPLICATE, SWEEP), environment=nothing_happens),
+        "(where R takes P out of its record) the same, and nobody is paused",
+        also=(Rule.REPLICATE_RENAMES,),
+    ),
+    Rule.TAG_HAS_LEASE: LeftOut(TAGGED, "T reads s; s is forgotten, P marked and swept; T puts s+T"),
+    Rule.TAG_LEASE_FIRST: LeftOut(TAGGED, "the same, T's lease being put after the mark"),
+    Rule.NEW_REVISION_FIRST: LeftOut(
+        Case(REUSED, (TAG, SWEEP)), "S reads the snapshots between the two, and deletes P"
+    ),
+}
+
+
+# REFUSES needs three sweeps at once. Begun at their first step they have too many states, so they begin after each has
+# read the records and the leases: Q was ripe for S2, U for S3, and all for S; S2 has read the rest too.
+_NEEDED = _store(["N:n", "Q:q", "U:u", "K:k"], {"keep": "k", "late": "n"})
+_N, _Q, _U = (Record(f"R{p}", _packs(f"{p}:{p.lower()}"), frozenset()) for p in "NQU")
+_WHOLE = frozenset({Index("I", _NEEDED.packs)})
+THREE_SWEEPS = Case(
+    _NEEDED._replace(
+        doomed=frozenset({_N, _Q, _U}), leases=frozenset({Lease("S"), Lease("S2"), Lease("S3")})
+    ),
+    (
+        ((look, "S", decide, (frozenset({_N, _Q, _U}), frozenset({_N, _Q, _U}))),),
+        ((rewrite_index, "S2", _Q.packs, frozenset({_Q}), _WHOLE),),
+        ((look, "S3", decide, (frozenset({_Q, _U}), frozenset({_U}))),),
+    ),
+    torn=("index",),
+)
+LEFT_OUT[Rule.REFUSES] = LeftOut(
+    THREE_SWEEPS,
+    "two index objects are replaced during S's two listings: S finds nobody naming N, and deletes N",
+)
+
+NOT_NEEDED = {
+    Rule.MARK_CONFIRMS: "a record is a hint: the sweep computes all anew",
+    Rule.SWEEP_CONFIRMS: "what is doomed stays doomed, so a sweep that wakes up late deletes what nobody can need",
+    Rule.SNAPSHOTS_BEFORE_INDEX: "who was alive at the mark has ended; nobody else counts on what is ripe",
+}

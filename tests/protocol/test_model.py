@@ -1,0 +1,154 @@
+"""The prune protocol, explored: what it promises holds in every state, and fails without each of its rules.
+
+``pytest -s`` prints how many states each case has, and the counter-examples.
+"""
+
+from dataclasses import replace
+from functools import cache
+from time import perf_counter
+
+import pytest
+
+from tests.scale import rounds
+
+from .cases import (
+    FAST,
+    HUGE,
+    LEFT_OUT,
+    NOT_NEEDED,
+    PRUNE,
+    RIPE,
+    SIMPLE,
+    SLOW,
+    SWEEP,
+    TAG,
+    TAGGED,
+    UNUSED,
+    Case,
+    REUSED,
+)
+from .checker import Actor, Explored, Machine
+from .model import forget, mark, sweep, tag
+from .rules import Rule, Rules
+from .store import Snapshot, Store, blobs_of, missed, named_by, wrong_if_killed
+
+
+@cache
+def explored(case: Case, *without: Rule) -> Explored:
+    return case.explore(*without)
+
+
+def check(name: str, case: Case) -> None:
+    began = perf_counter()
+    found = case.explore()
+    print(f"\n{name}: {found.states:,} states, {len(found.stores):,} stores, ", end="")
+    print(f"{perf_counter() - began:.1f} s")
+    assert not found.wrong, "\n".join([found.wrong, *found.trace])
+    assert found.states >= case.least
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_no_committed_snapshot_ever_misses_a_blob(name: str) -> None:
+    check(name, FAST[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SLOW)
+def test_no_committed_snapshot_ever_misses_a_blob_with_more_at_once(name: str) -> None:
+    check(name, SLOW[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(HUGE)[: rounds(len(HUGE), otherwise=0)])
+def test_no_committed_snapshot_ever_misses_a_blob_with_two_whole_prunes(name: str) -> None:
+    check(name, HUGE[name])
+
+
+@pytest.mark.parametrize("rule", LEFT_OUT, ids=lambda rule: rule.name)
+def test_without_a_rule_it_goes_wrong(rule: Rule) -> None:
+    left_out = LEFT_OUT[rule]
+    found = explored(left_out.case, *left_out.also, rule)
+    print(f"\nwithout: {rule.value}\n  " + "\n  ".join([*found.trace, f"=> {found.wrong}"]))
+    assert found.wrong
+    assert len(found.trace) <= 45, "a counter-example that nobody would read"
+    whole = explored(left_out.case, *left_out.also)
+    assert not whole.wrong, "this case goes wrong by itself"
+
+
+@pytest.mark.parametrize("rule", NOT_NEEDED, ids=lambda rule: rule.name)
+@pytest.mark.parametrize("name", [n for n in FAST if FAST[n].least < 100_000])
+def test_some_rules_are_not_needed_for_safety(name: str, rule: Rule) -> None:
+    """Should one of them come to be needed, then spec/DESIGN.md says something that is wrong."""
+    assert not explored(FAST[name], rule).wrong
+
+
+def test_each_rule_is_either_needed_or_not() -> None:
+    assert sorted(rule.name for rule in Rule) == sorted(
+        rule.name for rule in (*LEFT_OUT, *NOT_NEEDED)
+    )
+
+
+# What is left: a snapshot that is put after its writer was paused between the confirming and the putting.
+
+
+def test_a_writer_paused_between_confirming_and_putting_and_then_killed_leaves_a_broken_snapshot() -> (
+    None
+):
+    found = explored(replace(SIMPLE, wrong=wrong_if_killed))
+    print("\n  " + "\n  ".join([*found.trace, f"=> {found.wrong}, if B is killed here"]))
+    own = [line for line in found.trace if " B is paused" in line or line.startswith("B:")]
+    at = own.index("B: puts snapshot B")
+    assert own[at - 2 : at] == [
+        "B: confirms its lease",
+        "   B is paused for over 30 minutes: its lease is dead",
+    ]
+
+
+@pytest.mark.parametrize("name", [n for n in FAST if FAST[n].least < 100_000])
+def test_that_is_the_only_way_to_a_broken_snapshot(name: str) -> None:
+    """Were confirming and putting one step, then nobody could leave one, wherever he is paused and killed."""
+    case = replace(FAST[name], wrong=wrong_if_killed, rules=Rules(fused=True))
+    assert not explored(case).wrong
+
+
+def test_two_revisions_in_a_row_can_hide_from_two_listings() -> None:
+    """Each put, and its former one deleted, within one of the two listings of a sweep: known, and not prevented."""
+    second = Snapshot("s+T", frozenset("a"), "T")
+    case = Case(REUSED, ((*TAG, (tag, "U", second)), SWEEP), torn=("snapshots",))
+    found = explored(case)
+    print("\n  " + "\n  ".join([*found.trace, f"=> {found.wrong}"]))
+    assert found.wrong == "snapshot s+T+U misses a"
+
+
+# Nothing leaks: from every state on, with everybody killed there.
+
+RULES = Rules(days_later=True)
+TWO_PRUNES: Actor = tuple(
+    (phase, (RULES, f"{name}{i}")) for i in "89" for phase, name in ((sweep, "S"), (mark, "M"))
+)
+"""A prune sweeps what earlier ones have marked, then marks."""
+
+
+def left(store: Store) -> str | None:
+    """Say what two prunes should have freed and have not."""
+    needed = {blob for snapshot in store.snapshots for blob in snapshot.blobs}
+    idle = [p for p in store.packs if needed <= blobs_of(store.packs - {p})]
+    if idle:
+        return f"packs {idle} are not needed"
+    if named_by(store.index) != store.packs:
+        return f"the index names {sorted(named_by(store.index))}, there is {sorted(store.packs)}"
+    return f"records {sorted(r.name for r in store.doomed)} stay" if store.doomed else None
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_two_prunes_free_all_that_nobody_needs_wherever_all_were_killed(name: str) -> None:
+    machine = Machine()
+    after_kill = {
+        store._replace(leases=frozenset(), committed=frozenset(), snapshots=store.snapshots - set(missed(store)))
+        for store in explored(FAST[name]).stores
+    }
+    for store in after_kill:
+        at_the_end = machine.run_alone(store, TWO_PRUNES)
+        assert not left(at_the_end), f"{left(at_the_end)}, beginning with {store}"
+        assert at_the_end.snapshots == store.snapshots
+        assert not missed(at_the_end)
