@@ -1,21 +1,31 @@
 """Visits every state that some actors and their environment can reach, breadth first.
 
-An actor is a list of calls of generator functions ("phases"). A phase yields operations and gets their results;
-what it returns is the next phase with its arguments, or None. One operation is one step, and between any two
-steps any other actor may do any number of its own. Nothing else about an actor is known than its phase, the
-arguments and the results so far, so two histories that lead to the same phase with the same arguments are one state.
+An actor is a list of calls of generator functions ("phases"). A phase yields operations and gets
+their results; what it returns is the next phase with its arguments, or None. One operation is one
+step, and between any two steps any other actor may do any number of its own. All there is to know
+of an actor is its phase, the arguments and the results so far, so two histories that lead to the
+same phase with the same arguments are one state.
 
-A crash is not a step of its own: an actor that crashed is one that is never scheduled again, and every such
-course is among those visited, since what is asked of a state is asked of all states on the way.
+A crash is not a step of its own: an actor that crashed is one that is never scheduled again, and
+every such course is among those visited, since each state on the way is judged.
 """
 
+import gc
+from array import array
 from collections.abc import Callable, Generator, Hashable, Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Protocol, TypeAlias
 
 Steps: TypeAlias = Generator["Operation", Any, "Call | None"]
+Answer: TypeAlias = Generator["Operation", Any, Any]
+"""A part of a phase, with a result."""
 Call: TypeAlias = tuple[Callable[..., Any], tuple[Any, ...]]
 Actor: TypeAlias = tuple[Call, ...]
+
+_BITS = 24
+_MASK = (1 << _BITS) - 1
+"""Of a state's number, those of its store; those of each actor's place follow."""
 
 DONE = 0
 """The place of an actor that has nothing left to do."""
@@ -70,6 +80,8 @@ class Machine:
         number = self._store_numbers.setdefault(store, len(self.stores))
         if number == len(self.stores):
             self.stores.append(store)
+            if number > _MASK:
+                raise OverflowError("more stores than a state's number has room for")
         return number
 
     def start(self, actor: Actor) -> int:
@@ -90,6 +102,8 @@ class Machine:
         else:
             place = len(self._places)
             self._places.append((operation, *key))
+            if place > _MASK:
+                raise OverflowError("more places than a state's number has room for")
         self._place_numbers[key] = place
         return place
 
@@ -120,58 +134,68 @@ class Machine:
 
 def explore(system: System) -> Explored:
     """Visit every state; stop at the first that is wrong, which is then a nearest one."""
-    machine = Machine()
+    collecting = gc.isenabled()
+    gc.disable()  # Nothing here is cyclic, and looking at millions of objects takes minutes.
+    try:
+        return _explore(system)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _explore(system: System) -> Explored:
+    """A state is one number, of the store and the place of each actor: tuples would not fit."""
+    machine, shifts = Machine(), [_BITS * (i + 1) for i in range(len(system.actors))]
+    first = machine.number_of(system.store)
+    for shift, actor in zip(shifts, system.actors, strict=True):
+        first |= machine.start(actor) << shift
+    seen, todo, parents = {first}, [first], array("q", [-1])
     happens: dict[int, list[int]] = {}
-    judged: dict[int, str | None] = {}
-    first = (machine.number_of(system.store), *(machine.start(a) for a in system.actors))
-    parents: dict[tuple[int, ...], tuple[int, ...] | None] = {first: None}
-    todo = [first]
-    for state in todo:
-        store = state[0]
-        if store not in judged:
-            judged[store] = wrong = system.wrong(machine.stores[store])
-            happens[store] = [
-                machine.number_of(s) for _, s in system.environment(machine.stores[store])
-            ]
-            if wrong:
-                return Explored(
-                    len(parents), machine.stores, wrong, _trace(system, machine, parents, state)
-                )
-        following = [(after, *state[1:]) for after in happens[store]]
-        for i in range(1, len(state)):
-            if state[i] != DONE:
-                head, tail = state[1:i], state[i + 1 :]
-                following += [(s, *head, p, *tail) for s, p in machine.moves(store, state[i])]
+    for at, state in enumerate(todo):
+        store = state & _MASK
+        if store not in happens:
+            found = machine.stores[store]
+            if wrong := system.wrong(found):
+                trace = _trace(system, machine, _way(todo, parents, at))
+                return Explored(len(todo), machine.stores, wrong, trace)
+            happens[store] = [machine.number_of(s) for _, s in system.environment(found)]
+        following = [state - store + after for after in happens[store]]
+        for shift in shifts:
+            if place := state >> shift & _MASK:
+                rest = state - store - (place << shift)
+                following += [rest + s + (p << shift) for s, p in machine.moves(store, place)]
         for new in following:
-            if new not in parents:
-                parents[new] = state
+            if new not in seen:
+                seen.add(new)
                 todo.append(new)
-    return Explored(len(parents), machine.stores)
+                parents.append(at)
+    return Explored(len(todo), machine.stores)
 
 
-def _trace(
-    system: System,
-    machine: Machine,
-    parents: dict[tuple[int, ...], tuple[int, ...] | None],
-    state: tuple[int, ...],
-) -> list[str]:
-    lines: list[str] = []
-    while (before := parents[state]) is not None:
-        lines.append(_step(system, machine, before, state))
-        state = before
-    return lines[::-1]
+def _way(todo: list[int], parents: "array[int]", at: int) -> list[int]:
+    """Return the states from the first to this one."""
+    way = []
+    while at >= 0:
+        way.append(todo[at])
+        at = parents[at]
+    return way[::-1]
 
 
-def _step(
-    system: System, machine: Machine, before: tuple[int, ...], after: tuple[int, ...]
-) -> str:
-    if before[1:] == after[1:]:
-        for words, store in system.environment(machine.stores[before[0]]):
-            if store == machine.stores[after[0]]:
+def _trace(system: System, machine: Machine, way: list[int]) -> list[str]:
+    return [_step(system, machine, before, after) for before, after in pairwise(way)]
+
+
+def _step(system: System, machine: Machine, before: int, after: int) -> str:
+    old, new = before & _MASK, after & _MASK
+    if before - old == after - new:
+        for words, store in system.environment(machine.stores[old]):
+            if store == machine.stores[new]:
                 return words
-    for i in range(1, len(before)):
-        if before[i] != DONE and before[1:i] == after[1:i] and before[i + 1 :] == after[i + 1 :]:
-            for which, move in enumerate(machine.moves(before[0], before[i])):
-                if move == (after[0], after[i]):
-                    return machine.told(before[0], before[i], which)
+    for i in range(len(system.actors)):
+        shift = _BITS * (i + 1)
+        if place := before >> shift & _MASK:
+            rest = before - old - (place << shift)
+            for which, (s, p) in enumerate(machine.moves(old, place)):
+                if rest + s + (p << shift) == after:
+                    return machine.told(old, place, which)
     raise LookupError("no step leads there")

@@ -1,20 +1,20 @@
 """The prune protocol as actors; spec/DESIGN.md has it in words.
 
-Each function is a phase (see checker.py) of the operation ``me``. ``if has(Rule.X)`` marks what the protocol does
-for safety, so that it can be left out to see what then happens; the branch without is never the protocol.
+Each function is a phase (see checker.py) of the operation ``me``. ``if rules.has(Rule.X)`` marks
+what is done for safety, so that it can be left out; the branch without it is never the protocol.
 
-What is not modelled, and why that is sound:
+What is not modelled, and why that changes nothing:
 
 * Local work between two store operations belongs to the step before it.
-* Where listings are atomic, listing twice until both are equal is the same as one listing, and reading write-once
-  objects that were listed is left out; ``Rules.torn`` has both in full.
+* Where a listing is one step, listing twice until both are equal is the same as listing once, and
+  write-once objects need not be read after they were listed. ``Rules.torn`` has both in full.
 * The 30 minutes that a record waits: the model's sweeps never wait, and are safe without.
 """
 
 from collections.abc import Iterable
 from typing import Any
 
-from .checker import Call, Steps
+from .checker import Answer, Call, Steps
 from .rules import Rule, Rules
 from .store import (
     Confirm,
@@ -41,14 +41,14 @@ NONE: Names = frozenset()
 # What all do.
 
 
-def listing(rules: Rules, kind: Kind) -> Steps:
+def listing(rules: Rules, kind: Kind) -> Answer:
     found = yield List(kind)
     if kind in rules.torn:
         found = yield EndOfList(kind, found)
     return found
 
 
-def doomed_packs(rules: Rules) -> Steps:
+def doomed_packs(rules: Rules) -> Answer:
     records = yield from listing(rules, "doomed")
     return packs_of(records)
 
@@ -59,6 +59,7 @@ def packs_of(records: Iterable[Record]) -> Names:
 
 def finish(rules: Rules, me: str, success: str = "") -> Steps:
     yield End(me, success)
+    return None
 
 
 # Backup.
@@ -97,63 +98,62 @@ def store_blobs(rules: Rules, me: str, wanted: str, missing: str, orphans: Names
     return commit, (rules, me, Snapshot(me, frozenset(wanted), me))
 
 
-def commit(rules: Rules, me: str, snapshot: Snapshot, former: Snapshot | None = None) -> Steps:
-    """Put a snapshot; the former revision goes once it is certain that the new one is whole."""
+def commit(rules: Rules, me: str, snapshot: Snapshot) -> Steps:
     now_is_enough = not rules.has(Rule.CONFIRMS_EVER)
     if rules.fused and rules.has(Rule.CONFIRMS):
         if not (yield PutConfirmed(snapshot)):
             return finish, (rules, me)
-        return put, (rules, me, snapshot, former)
+        return put, (rules, me, snapshot)
     if rules.has(Rule.CONFIRMS) and not (yield Confirm(me, now_is_enough)):
         return finish, (rules, me)
     yield Put("snapshots", snapshot)
-    return put, (rules, me, snapshot, former)
+    return put, (rules, me, snapshot)
 
 
-def put(rules: Rules, me: str, snapshot: Snapshot, former: Snapshot | None) -> Steps:
+def put(rules: Rules, me: str, snapshot: Snapshot) -> Steps:
     now_is_enough = not rules.has(Rule.CONFIRMS_EVER)
     if rules.has(Rule.CONFIRMS_AGAIN) and not (yield Confirm(me, now_is_enough)):
-        return check_own, (rules, me, snapshot, former)
-    return committed, (rules, me, snapshot, former)
+        return check_own, (rules, me, snapshot)
+    return finish, (rules, me, snapshot.name)
 
 
-def check_own(rules: Rules, me: str, snapshot: Snapshot, former: Snapshot | None) -> Steps:
-    """The lease had been dead: is all there that the snapshot needs, and is none of it about to go?"""
+def check_own(rules: Rules, me: str, snapshot: Snapshot) -> Steps:
+    """The lease had been dead: is all there that the snapshot needs, and none of it doomed?"""
     doomed = NONE
     if rules.has(Rule.CHECK_ASKS_DOOMED):
         doomed = yield from doomed_packs(rules)
     packs = named_by((yield from listing(rules, "index")))
     packs &= yield from listing(rules, "packs")
     if snapshot.blobs <= blobs_of(packs - doomed):
-        return committed, (rules, me, snapshot, former)
+        return finish, (rules, me, snapshot.name)
     yield Delete("snapshots", snapshot)
     return finish, (rules, me)
-
-
-def committed(rules: Rules, me: str, snapshot: Snapshot, former: Snapshot | None) -> Steps:
-    if former:
-        yield Delete("snapshots", former)
-    return finish, (rules, me, snapshot.name)
 
 
 # Tag and forget.
 
 
 def tag(rules: Rules, me: str, old: Snapshot) -> Steps:
-    if not rules.has(Rule.TAG_LEASE_FIRST) and not (yield Get("snapshots", old)):
-        return None
-    if rules.has(Rule.TAG_HAS_LEASE):
-        yield Put("leases", Lease(me))
-    if rules.has(Rule.TAG_LEASE_FIRST) and not (yield Get("snapshots", old)):
+    """Put a new revision while the former one is there, so that every listing sees one of them."""
+    # Without TAG_HAS_LEASE nobody sees this one; it is there for `wrong`, which asks who has ended.
+    yield Put("leases", Lease(me, "alive" if rules.has(Rule.TAG_HAS_LEASE) else "dead"))
+    if not (yield Get("snapshots", old)):
         return finish, (rules, me)
     new = Snapshot(f"{old.name}+{me}", old.blobs, me)
-    if not rules.has(Rule.TAG_HAS_LEASE):
-        yield Put("snapshots", new)
-        yield Delete("snapshots", old)
-        return finish, (rules, me, new.name)
     if not rules.has(Rule.NEW_REVISION_FIRST):
         yield Delete("snapshots", old)
-    return commit, (rules, me, new, old)
+        yield Put("snapshots", new)
+        return finish, (rules, me, new.name)
+    if rules.fused:
+        if not (yield PutConfirmed(new, old)):
+            return finish, (rules, me)
+    else:
+        yield Put("snapshots", new)
+    if rules.has(Rule.TAG_LOOKS_AGAIN) and not (yield Get("snapshots", old)):
+        yield Delete("snapshots", new)
+        return finish, (rules, me)
+    yield Delete("snapshots", old)
+    return finish, (rules, me, new.name)
 
 
 def forget(rules: Rules, me: str, name: str) -> Steps:
@@ -222,7 +222,7 @@ def without(record: Record, packs: Names, me: str) -> Record:
 # Both steps of prune.
 
 
-def excluded(rules: Rules) -> Steps:
+def excluded(rules: Rules) -> Answer:
     """Without REPLICATE_RENAMES: is a replicate there, so that a prune has to stop?"""
     if rules.has(Rule.REPLICATE_RENAMES) or not rules.has(Rule.EXCLUSION):
         return False
@@ -278,7 +278,11 @@ def choose(
     snapshots: frozenset[Snapshot],
     index: frozenset[Index],
 ) -> Steps:
-    """Keep one place of each needed blob, in no record if possible, then the smallest; doom the rest."""
+    """Keep one place of each needed blob, rather in no record, then the smallest; doom the rest.
+
+    Packs that no index object names are doomed too, and those that one names but are not there,
+    so that a sweep takes them out of the index.
+    """
     records = yield from listing(rules, "doomed")
     there = yield from listing(rules, "packs")
     needed, named, doomed = needed_by(snapshots), named_by(index), packs_of(records)
@@ -323,7 +327,7 @@ def doom(rules: Rules, me: str, waste: Names, index: frozenset[Index]) -> Steps:
     return finish, (rules, me)
 
 
-def finish_record(rules: Rules, me: str, record: Record) -> Steps:
+def finish_record(rules: Rules, me: str, record: Record) -> Answer:
     alive = yield from listing(rules, "leases")
     finished = Record(f"{record.name}{me}", record.packs, alive - {me}, of=record.name)
     yield Put("doomed", finished)
@@ -358,7 +362,7 @@ def ask_leases(
     snapshots: frozenset[Snapshot] | None = None,
     index: frozenset[Index] | None = None,
 ) -> Steps:
-    """A record is ripe when each of its leases is gone or dead, and with it the one that it finishes."""
+    """A record is ripe when its leases are gone or dead, and with it the one that it finishes."""
     alive = yield from listing(rules, "leases")
     ripe = frozenset(r for r in records if r.leases is not None and not r.leases & alive)
     finished = {r.of for r in ripe}

@@ -44,7 +44,9 @@ class Rule(Enum):
     REPLICATE_RENAMES = "replicate puts the blobs of a doomed pack into a new pack"
     EXCLUSION = "replicate and prune exclude each other (where doomed packs are not renamed)"
     TAG_HAS_LEASE = "a tag holds a lease"
-    TAG_LEASE_FIRST = "a tag reads its snapshot after it put its lease"
+    TAG_LOOKS_AGAIN = (
+        "a tag looks whether the former revision is still there, else takes its own back"
+    )
     NEW_REVISION_FIRST = "the new revision is put before the old one is deleted"
 
 
@@ -55,7 +57,7 @@ class Rules:
     Args:
         without: the rules that are left out.
         torn: what is listed in two halves, with anything happening between them.
-        fused: whether confirming the lease and putting the snapshot are one step, which no store can do.
+        fused: whether confirming and putting the snapshot are one step, as no store can do it.
         days_later: whether records whose packs have been gone for days are deleted by this prune.
     """
 

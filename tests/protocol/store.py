@@ -1,11 +1,12 @@
 """The store of the model: what lies in it, and the operations of one step on it.
 
-Blobs are letters. The name of a pack says what is in it: "P:ab" has the blobs a and b. Every object is written
-once, under a name that nobody else makes; only leases change.
+Blobs are letters. The name of a pack says what is in it: "P:ab" has the blobs a and b. Every
+object is written once, under a name that nobody else makes; only leases change, and replicate puts
+packs under the names that they have elsewhere.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 Kind = Literal["leases", "packs", "index", "snapshots", "doomed"]
@@ -14,8 +15,8 @@ Kind = Literal["leases", "packs", "index", "snapshots", "doomed"]
 class Lease(NamedTuple):
     """An operation that runs.
 
-    alive: renewed in time. dead: not renewed for 30 minutes. late: renewed again after it was dead, so that to
-    others it seems alive.
+    alive: renewed in time. dead: not renewed for 30 minutes. late: renewed again after it was dead,
+    so that to others it seems alive.
     """
 
     name: str
@@ -38,7 +39,7 @@ class Snapshot(NamedTuple):
 
 
 class Record(NamedTuple):
-    """A doomed record. Without ``leases`` it is unfinished; a finished one says which it finishes."""
+    """A doomed record. Without ``leases`` it is unfinished; a finished one says ``of`` which."""
 
     name: str
     packs: frozenset[str]
@@ -46,7 +47,8 @@ class Record(NamedTuple):
     of: str = ""
 
 
-class Store(NamedTuple):
+@dataclass(frozen=True)
+class Store:
     """All objects, and what only the model knows: which snapshots somebody may rely on."""
 
     leases: frozenset[Lease] = frozenset()
@@ -60,6 +62,13 @@ class Store(NamedTuple):
         """Return the state of a lease: alive, dead, late or gone."""
         return next((lease.state for lease in self.leases if lease.name == name), "gone")
 
+    def relied_on(self, snapshot: Snapshot) -> bool:
+        """Tell whether a snapshot counts as committed when it is put, before its writer says so.
+
+        The new revision that a tag puts counts once the tag has seen the former one still there.
+        """
+        return "+" not in snapshot.name and self.lease(snapshot.writer) == "alive"
+
 
 def blobs_of(packs: Iterable[str]) -> frozenset[str]:
     return frozenset(blob for pack in packs for blob in pack.partition(":")[2])
@@ -71,15 +80,15 @@ def named_by(index: Iterable[Index]) -> frozenset[str]:
 
 @dataclass(frozen=True)
 class Put:
-    """A snapshot is committed when it is put while its writer's lease is alive."""
+    """A backup's snapshot is committed when it is put while its lease is alive."""
 
     kind: Kind
     what: Any
 
     def run(self, store: Store) -> Iterable[tuple[Store, None]]:
-        after = store._replace(**{self.kind: getattr(store, self.kind) | {self.what}})
-        if isinstance(self.what, Snapshot) and store.lease(self.what.writer) == "alive":
-            after = after._replace(committed=store.committed | {self.what.name})
+        after = replace(store, **{self.kind: getattr(store, self.kind) | {self.what}})
+        if isinstance(self.what, Snapshot) and store.relied_on(self.what):
+            after = replace(after, committed=store.committed | {self.what.name})
         return [(after, None)]
 
     def told(self, result: None) -> str:
@@ -92,7 +101,7 @@ class Delete:
     what: Any
 
     def run(self, store: Store) -> Iterable[tuple[Store, None]]:
-        return [(store._replace(**{self.kind: getattr(store, self.kind) - {self.what}}), None)]
+        return [(replace(store, **{self.kind: getattr(store, self.kind) - {self.what}}), None)]
 
     def told(self, result: None) -> str:
         return f"deletes {words(self.kind, self.what)}"
@@ -129,7 +138,8 @@ class List:
 class EndOfList:
     """The end of a listing that takes time; it began with a ``List``, which found ``begun``.
 
-    What was there at the beginning and at the end is found. What was put meanwhile, or deleted meanwhile, may be found or not.
+    What was there at the beginning and at the end is found. What was put or deleted meanwhile may
+    be found or not.
     """
 
     kind: Kind
@@ -162,17 +172,19 @@ class Confirm:
 
 @dataclass(frozen=True)
 class PutConfirmed:
-    """What no store can do: put an object at the very moment when the lease is confirmed."""
+    """What no store can do: put a snapshot only if the lease is alive, or the former one there."""
 
     snapshot: Snapshot
+    former: Snapshot | None = None
 
     def run(self, store: Store) -> Iterable[tuple[Store, bool]]:
-        if store.lease(self.snapshot.writer) != "alive":
+        alive = store.lease(self.snapshot.writer) == "alive"
+        if not (self.former in store.snapshots if self.former else alive):
             return [(store, False)]
         return [(after, True) for after, _ in Put("snapshots", self.snapshot).run(store)]
 
     def told(self, result: bool) -> str:
-        return "puts " + words("snapshots", self.snapshot) if result else "finds its lease dead"
+        return "puts " + words("snapshots", self.snapshot) if result else "puts nothing"
 
 
 @dataclass(frozen=True)
@@ -185,7 +197,7 @@ class End:
     def run(self, store: Store) -> Iterable[tuple[Store, None]]:
         leases = frozenset(lease for lease in store.leases if lease.name != self.me)
         committed = store.committed | {self.success} if self.success else store.committed
-        return [(store._replace(leases=leases, committed=committed), None)]
+        return [(replace(store, leases=leases, committed=committed), None)]
 
     def told(self, result: None) -> str:
         return "deletes its lease" + (", success" if self.success else "")
@@ -236,7 +248,7 @@ def _changed(store: Store, before: str, now: str) -> Iterator[tuple[Lease, Store
     for lease in sorted(store.leases):
         if lease.state == before:
             leases = store.leases - {lease} | {lease._replace(state=now)}
-            yield lease, store._replace(leases=leases)
+            yield lease, replace(store, leases=leases)
 
 
 def missed(store: Store) -> dict[Snapshot, frozenset[str]]:

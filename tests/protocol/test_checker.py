@@ -38,11 +38,13 @@ class Either:
 def increment(_: None, me: str) -> Steps:
     value = yield Read()
     yield Write(value + 1)
+    return None
 
 
 def look_twice(_: None, me: str) -> Steps:
     yield Read()
     yield Read()
+    return None
 
 
 def toss(_: None, me: str) -> Steps:
@@ -53,6 +55,7 @@ def toss(_: None, me: str) -> Steps:
 
 def write(_: None, me: str, value: int) -> Steps:
     yield Write(value)
+    return None
 
 
 def explored(*phases: Any, never: Any = None, store: int = 0) -> Explored:
