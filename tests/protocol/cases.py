@@ -115,6 +115,7 @@ ORPHAN = replace(EMPTY, packs=_packs("K:k", "P:a"))
 
 BACKUP: Chain = ((backup, "B", "ac"),)
 REUSE: Chain = ((backup, "B", "a"),)
+OTHER_REUSE: Chain = ((backup, "C", "a"),)
 PRUNE: Chain = ((mark, "M"), (sweep, "S"))
 OTHER_PRUNE: Chain = ((mark, "M2"), (sweep, "S2"))
 MOVING_PRUNE: Chain = ((mark, "M2", True), (sweep, "S2"))
@@ -134,7 +135,7 @@ FAST = {
         UNUSED, (BACKUP, PRUNE), torn=ALL_TORN, least=86_000
     ),
     "1 backup that adopts; mark, sweep": Case(
-        ORPHAN, (((backup, "B", "ac", True),), PRUNE), least=10_822
+        ORPHAN, (((backup, "B", "ac", True),), PRUNE), least=10_600
     ),
     "1 backup; 2 sweeps of a record": Case(REUSED, (BACKUP, SWEEP, OTHER_SWEEP), least=140_000),
     "2 prunes; one moves blobs": Case(PARTLY, (PRUNE, MOVING_PRUNE), least=260_000),
@@ -181,13 +182,17 @@ SLOW = {
         UNFINISHED, (REUSE, SWEEP, OTHER_SWEEP), least=1_800_000
     ),
     "1 backup; mark; sweep": Case(UNUSED, (BACKUP, ((mark, "M"),), SWEEP), least=440_000),
-    "2 backups; mark, sweep": Case(
-        UNUSED, (BACKUP, ((backup, "C", "ac"),), PRUNE), least=5_800_000
-    ),
+    "2 backups; mark, sweep": Case(UNUSED, (BACKUP, OTHER_REUSE, PRUNE), least=1),
     "1 backup; replicate; mark, sweep": Case(UNUSED, (BACKUP, REPLICATE, PRUNE), least=2_600_000),
 }
 
 HUGE = {
+    "2 backups that store; mark, sweep": Case(
+        UNUSED, (BACKUP, ((backup, "C", "ac"),), PRUNE), least=5_800_000
+    ),
+    "1 backup; replicate; 2 sweeps of a record": Case(
+        MARKED, (REUSE, REPLICATE, SWEEP, OTHER_SWEEP), least=4_400_000
+    ),
     "1 backup; 2 prunes": Case(UNUSED, (BACKUP, PRUNE, OTHER_PRUNE)),
     "1 backup; 2 prunes; one moves blobs": Case(PARTLY, (BACKUP, PRUNE, MOVING_PRUNE)),
 }

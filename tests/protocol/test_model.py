@@ -5,6 +5,7 @@
 
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from time import perf_counter
 
 import pytest
@@ -13,6 +14,7 @@ from tests.scale import rounds
 
 from .cases import (
     FAST,
+    GHOST,
     HUGE,
     LEFT_OUT,
     NOT_NEEDED,
@@ -21,12 +23,16 @@ from .cases import (
     SLOW,
     SWEEP,
     TAG,
+    UNUSED,
     Case,
 )
 from .checker import Actor, Explored, Machine
 from .model import mark, sweep, tag
 from .rules import Rule, Rules
 from .store import Snapshot, Store, blobs_of, missed, named_by, wrong_if_killed
+
+SMALL = [name for name in FAST if FAST[name].least < 50_000]
+LARGE = [name for name in FAST if name not in SMALL]
 
 
 @cache
@@ -72,16 +78,28 @@ def test_without_a_rule_it_goes_wrong(rule: Rule) -> None:
 
 
 @pytest.mark.parametrize("rule", NOT_NEEDED, ids=lambda rule: rule.name)
-@pytest.mark.parametrize("name", [n for n in FAST if FAST[n].least < 50_000])
+@pytest.mark.parametrize("name", SMALL)
 def test_some_rules_are_not_needed_for_safety(name: str, rule: Rule) -> None:
     """Should one of them come to be needed, then spec/DESIGN.md says something that is wrong."""
     assert not explored(FAST[name], rule).wrong
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LARGE)
+def test_those_rules_are_not_needed_in_larger_cases_even_all_at_once(name: str) -> None:
+    assert not FAST[name].explore(*NOT_NEEDED).wrong
 
 
 def test_each_rule_is_either_needed_or_not() -> None:
     assert sorted(rule.name for rule in Rule) == sorted(
         rule.name for rule in (*LEFT_OUT, *NOT_NEEDED)
     )
+
+
+def test_the_design_says_the_same() -> None:
+    text = (Path(__file__).parents[2] / "spec/DESIGN.md").read_text()
+    for rule, left_out in LEFT_OUT.items():
+        assert f"| {rule.value} | {left_out.happens} |" in text
 
 
 # What is left: a writer that was paused between confirming and putting, or a tag, and then killed.
@@ -98,7 +116,7 @@ def test_a_writer_killed_after_a_pause_between_confirming_and_putting_leaves_a_b
     ]
 
 
-@pytest.mark.parametrize("name", [n for n in FAST if FAST[n].least < 50_000])
+@pytest.mark.parametrize("name", SMALL)
 def test_that_is_the_only_way_to_a_broken_snapshot(name: str) -> None:
     """Were confirming and putting one step, nobody could leave one, wherever paused and killed.
 
@@ -106,6 +124,12 @@ def test_that_is_the_only_way_to_a_broken_snapshot(name: str) -> None:
     """
     case = replace(FAST[name], wrong=wrong_if_killed, rules=Rules(fused=True))
     assert not explored(case).wrong
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LARGE)
+def test_that_is_the_only_way_in_larger_cases(name: str) -> None:
+    assert not replace(FAST[name], wrong=wrong_if_killed, rules=Rules(fused=True)).explore().wrong
 
 
 def test_two_revisions_in_a_row_can_hide_from_two_listings() -> None:
@@ -123,6 +147,7 @@ RULES = Rules(days_later=True)
 TWO_PRUNES: Actor = tuple(
     (phase, (RULES, f"{name}{i}")) for i in "89" for phase, name in ((sweep, "S"), (mark, "M"))
 )
+ONE_PRUNE = TWO_PRUNES[:2]
 """A prune sweeps what earlier ones have marked, then marks."""
 
 
@@ -135,6 +160,15 @@ def left(store: Store) -> str | None:
     if named_by(store.index) != store.packs:
         return f"the index names {sorted(named_by(store.index))}, there is {sorted(store.packs)}"
     return f"records {sorted(r.name for r in store.doomed)} stay" if store.doomed else None
+
+
+def test_one_prune_leaves_something() -> None:
+    at_the_end = Machine().run_alone(UNUSED, ONE_PRUNE)
+    assert left(at_the_end) == "packs ['P:a'] are not needed"
+    assert left(Machine().run_alone(UNUSED, TWO_PRUNES)) is None
+    stays = Machine().run_alone(UNUSED, ((sweep, (Rules(), "S")), (mark, (Rules(), "M"))) * 2)
+    assert left(stays) == "records ['M?M'] stay"
+    assert "the index names" in (left(GHOST) or "")
 
 
 @pytest.mark.parametrize("name", FAST)
