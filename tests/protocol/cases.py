@@ -40,6 +40,11 @@ def nothing_happens(store: Store) -> list[tuple[str, Store]]:
     return []
 
 
+def only_paused(name: str) -> Callable[[Store], list[tuple[str, Store]]]:
+    """Return the environment in which one operation alone may be paused for 30 minutes."""
+    return lambda store: [one for one in passing_time(store) if f" {name} is" in one[0]]
+
+
 @dataclass(frozen=True)
 class Case:
     """Some processes on a small store.
@@ -182,7 +187,7 @@ SLOW = {
         UNFINISHED, (REUSE, SWEEP, OTHER_SWEEP), least=1_800_000
     ),
     "1 backup; mark; sweep": Case(UNUSED, (BACKUP, ((mark, "M"),), SWEEP), least=440_000),
-    "2 backups; mark, sweep": Case(UNUSED, (BACKUP, OTHER_REUSE, PRUNE), least=1),
+    "2 backups; mark, sweep": Case(UNUSED, (BACKUP, OTHER_REUSE, PRUNE), least=2_600_000),
     "1 backup; replicate; mark, sweep": Case(UNUSED, (BACKUP, REPLICATE, PRUNE), least=2_600_000),
 }
 
@@ -193,8 +198,15 @@ HUGE = {
     "1 backup; replicate; 2 sweeps of a record": Case(
         MARKED, (REUSE, REPLICATE, SWEEP, OTHER_SWEEP), least=4_400_000
     ),
-    "1 backup; 2 prunes": Case(UNUSED, (BACKUP, PRUNE, OTHER_PRUNE)),
-    "1 backup; 2 prunes; one moves blobs": Case(PARTLY, (BACKUP, PRUNE, MOVING_PRUNE)),
+    "1 backup; 2 prunes; nobody is paused": Case(
+        UNUSED, (REUSE, PRUNE, OTHER_PRUNE), environment=nothing_happens, least=2_700_000
+    ),
+    "1 backup; 2 prunes; only S is paused": Case(
+        UNUSED, (REUSE, PRUNE, OTHER_PRUNE), environment=only_paused("S"), least=5_600_000
+    ),
+    "1 backup; 2 prunes, one moves blobs; nobody is paused": Case(
+        PARTLY, (REUSE, PRUNE, MOVING_PRUNE), environment=nothing_happens, least=2_700_000
+    ),
 }
 
 
