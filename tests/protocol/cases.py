@@ -223,9 +223,10 @@ class LeftOut:
     also: tuple[Rule, ...] = ()
 
 
+DAYS_LATER = Rules(days_later=True)
+"""An operation may run so long that the record goes in the meantime."""
 SIMPLE = Case(UNUSED, (REUSE, PRUNE))
 LATE = Case(UNUSED, (REUSE, PRUNE), environment=passing_time_and_renewals)
-TAGGED = Case(USED, (TAG, FORGET, PRUNE))
 TWO_PRUNES = Case(PARTLY, (PRUNE, MOVING_PRUNE))
 
 LEFT_OUT = {
@@ -236,9 +237,8 @@ LEFT_OUT = {
         SIMPLE, "B has found nothing doomed; M marks P and sees no lease; S deletes P; B commits"
     ),
     Rule.DOOMED_FIRST: LeftOut(
-        Case(MARKED, (REUSE, SWEEP)),
+        Case(MARKED, (REUSE, SWEEP), rules=DAYS_LATER),
         "B lists index and packs; S deletes P and its record; B finds nothing doomed, reuses P",
-        also=(Rule.RECORD_OUTLIVES,),
     ),
     Rule.SEES_PACKS: LeftOut(
         Case(
@@ -247,9 +247,9 @@ LEFT_OUT = {
                 ((backup, "B", "a", True),),
                 ((mark, "M"), (sweep, "S"), (backup, "C", "a")),
             ),
+            rules=DAYS_LATER,
         ),
         "B, paused while it adopts P, names P in the index after P was deleted; C believes it",
-        also=(Rule.RECORD_OUTLIVES,),
     ),
     Rule.CONFIRMS: LeftOut(
         replace(SIMPLE, wrong=wrong_if_killed, rules=Rules(fused=True)),
@@ -306,9 +306,8 @@ LEFT_OUT = {
         "not a loss: the index names a pack that is gone, which a reader then asks for",
     ),
     Rule.RECORD_LAST: LeftOut(
-        Case(UNUSED, (((backup, "B", "a", True),), PRUNE)),
+        Case(UNUSED, (((backup, "B", "a", True),), PRUNE), rules=DAYS_LATER),
         "the record is gone and P still there, in no index object: B adopts it; S deletes it",
-        also=(Rule.RECORD_OUTLIVES,),
     ),
     Rule.RECORD_OUTLIVES: LeftOut(
         Case(MARKED, (REPLICATE, SWEEP, OTHER_SWEEP), environment=nothing_happens),
