@@ -58,6 +58,7 @@ def fill_up(snap: Snap, disk: Path, tmp_path: Path, points: int) -> None:
     snap.ok("check", "--read-data")
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_at_some_points(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", 150 * MIB) as disk:
         fill_up(Snap(disk / "r", tmp_path / "cache").init(), disk, tmp_path, 8)
