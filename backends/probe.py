@@ -25,6 +25,9 @@ PROBE_PREFIX = "probe/"
 PROBE_DATA_PREFIX = "probe/data-"
 """Objects in the storage class of data packs."""
 
+EXCLUSIVE_CREATE = "exclusive-create"
+"""The code of the promise that of two that create one object, one wins."""
+
 _CONTENT = bytes(range(256)) * 40
 _RACES = 3
 _SHOWN_LATE_SECONDS = 30.0
@@ -49,6 +52,7 @@ class Promise:
     """One thing that was tried.
 
     Attributes:
+        code: What, for programs and for what is recorded: it never changes.
         name: What, in a few words.
         level: What it means that it is broken.
         kept: Whether the store did it.
@@ -56,6 +60,7 @@ class Promise:
         error: What the store raised, if it did.
     """
 
+    code: str
     name: str
     level: Level
     kept: bool
@@ -75,6 +80,11 @@ class ProbeReport:
     def ok(self) -> bool:
         """Return whether a repository can be kept there."""
         return not self.broken(Level.ESSENTIAL)
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """Return the codes of all that is not kept, sorted."""
+        return tuple(sorted(p.code for p in self.promises if not p.kept))
 
     def broken(self, level: Level) -> list[Promise]:
         """Return the promises of a level that are not kept."""
@@ -133,19 +143,34 @@ class _Probe:
 
     def run(self) -> Iterator[Promise]:
         tries = (
-            ("objects are stored and read", Level.ESSENTIAL, self._put_get),
-            ("objects are replaced whole", Level.ESSENTIAL, self._overwrite),
-            ("parts of objects are read", Level.ESSENTIAL, self._ranges),
-            ("data packs are stored and read at once", Level.ESSENTIAL, self._data),
-            ("listings are complete", Level.ESSENTIAL, self._listing),
-            ("objects that are deleted are gone", Level.WANTED, self._delete),
-            ("listings show what is new at once", Level.WANTED, self._listing_at_once),
-            ("of two that create one object, one wins", Level.WANTED, self._race),
-            ("the store's clock is ours", Level.WANTED, self._skew),
-            ("objects can be protected from deletion", Level.OPTIONAL, self._lock),
+            ("objects", "objects are stored and read", Level.ESSENTIAL, self._put_get),
+            ("replacement", "objects are replaced whole", Level.ESSENTIAL, self._overwrite),
+            ("ranges", "parts of objects are read", Level.ESSENTIAL, self._ranges),
+            ("data-packs", "data packs are stored and read at once", Level.ESSENTIAL, self._data),
+            ("listings", "listings are complete", Level.ESSENTIAL, self._listing),
+            ("deletion", "objects that are deleted are gone", Level.WANTED, self._delete),
+            (
+                "new-in-listings",
+                "listings show what is new at once",
+                Level.WANTED,
+                self._listing_at_once,
+            ),
+            (
+                EXCLUSIVE_CREATE,
+                "of two that create one object, one wins",
+                Level.WANTED,
+                self._race,
+            ),
+            ("clock", "the store's clock is ours", Level.WANTED, self._skew),
+            (
+                "object-lock",
+                "objects can be protected from deletion",
+                Level.OPTIONAL,
+                self._lock,
+            ),
         )
-        for name, level, attempt in tries:
-            promise = _tried(name, level, attempt)
+        for code, name, level, attempt in tries:
+            promise = _tried(code, name, level, attempt)
             yield promise
             if promise.error is not None and level is Level.ESSENTIAL:
                 # A store that refuses or is not there: all else would fail alike.
@@ -240,7 +265,8 @@ class _Probe:
             winners = self._race_for(name)
             _require(
                 len(winners) == 1 and self._backend.get(name) == winners[0],
-                f"{len(winners)} of 2 won: never run 'snap init' or change keys twice at once",
+                f"{len(winners)} of 2 won: 'snap init' looks again after some seconds whose "
+                "repository it is; do not run it twice at once",
             )
         return ""
 
@@ -303,10 +329,10 @@ def _require(condition: bool, words: str) -> None:  # noqa: FBT001 - reads as it
         raise _Broken(words)
 
 
-def _tried(name: str, level: Level, attempt: Callable[[], str]) -> Promise:
+def _tried(code: str, name: str, level: Level, attempt: Callable[[], str]) -> Promise:
     try:
-        return Promise(name, level, kept=True, words=attempt())
+        return Promise(code, name, level, kept=True, words=attempt())
     except _Broken as broken:
-        return Promise(name, level, kept=False, words=str(broken))
+        return Promise(code, name, level, kept=False, words=str(broken))
     except BackendError as error:
-        return Promise(name, level, kept=False, words=str(error), error=error)
+        return Promise(code, name, level, kept=False, words=str(error), error=error)

@@ -12,6 +12,7 @@ from snap.backends.location import open_backend
 from snap.backends.probe import Level, probe_store
 from snap.errors import UsageError
 from snap.repo.clock import system_clock
+from snap.repo.config import StoreRecord
 from snap.repo.copy import create_copy, refuse_taken
 from snap.repo.keys import calibrate
 from snap.repo.repository import create_repository, refuse_existing
@@ -71,12 +72,13 @@ def command(
     try:
         refuse_existing(backend)
         password = choose_password(settings)
-        _probe(backend, settings)
+        store = _probe(backend, settings)
         config, recovery_key = create_repository(
             backend,
             password,
             label=default_label() if label is None else label,
             cost=calibrate(kdf_seconds),
+            store=store,
         )
     finally:
         backend.close()
@@ -103,8 +105,8 @@ def _make_copy(settings: Settings, primary: str) -> int:
         backend = open_backend(location, settings.limits)
         try:
             refuse_taken(repository, backend)
-            _probe(backend, settings)
-            config = create_copy(repository, backend)
+            store = _probe(backend, settings)
+            config = create_copy(repository, backend, store=store)
         finally:
             backend.close()
     if settings.json:
@@ -123,14 +125,15 @@ def _make_copy(settings: Settings, primary: str) -> int:
     return 0
 
 
-def _probe(backend: Backend, settings: Settings) -> None:
-    """Refuse a store that cannot hold a repository, and say what else it lacks."""
+def _probe(backend: Backend, settings: Settings) -> StoreRecord:
+    """Refuse a store that cannot hold a repository; say, and return, what else it lacks."""
     report = probe_store(backend, clock=system_clock)
     report.require()
     for promise in report.broken(Level.WANTED):
         print_warning(
             f"this store breaks a promise: {promise.name}: {promise.words}", as_json=settings.json
         )
+    return StoreRecord(system_clock(), report.lacks)
 
 
 def default_label() -> str:

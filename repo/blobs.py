@@ -1,5 +1,6 @@
 """Reading blobs by id, wherever they lie."""
 
+import contextlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -17,13 +18,14 @@ from snap.errors import IntegrityError, SnapError
 from .cache import Cache, Location
 from .codec import DecodeError
 from .crypto import Keys
-from .ids import METADATA_BLOBS, BlobId, Kind, ObjectId, pack_name
+from .ids import METADATA_BLOBS, BlobId, Kind, ObjectId, object_id, pack_name
 from .keys import FullKeyRequired
 from .pack import (
     DATA_PACK,
     HEADER_BYTES,
     PackHeader,
     header_length,
+    key_entry_bytes,
     open_blob,
     open_pack_key,
     parse_header,
@@ -33,6 +35,12 @@ _K = TypeVar("_K")
 _V = TypeVar("_V")
 _OPEN_PACKS = 1024
 """How many packs' headers and keys are kept: 1.2 KiB each, an opening costs 0.1 ms."""
+
+_SMALL_PACK_BYTES = 1 << 20
+_SMALL_PACKS = 8
+"""Metadata packs up to that size are read as a whole, and so many are kept."""
+_ASKING = 16
+"""Headers and small packs that are asked for at once, of different packs."""
 
 
 class Elsewhere(Protocol):
@@ -58,8 +66,10 @@ class BlobReader:
         self._cache = cache
         self._load_index = load_index
         self._lock = threading.Lock()
+        self._asking = [threading.Lock() for _ in range(_ASKING)]
         self._headers: OrderedDict[ObjectId, PackHeader] = OrderedDict()
         self._pack_keys: OrderedDict[tuple[ObjectId, int], bytes] = OrderedDict()
+        self._small_packs: OrderedDict[ObjectId, bytes] = OrderedDict()
         self._loading = threading.Lock()
         self._loads = 0
         self._in_vain = 0
@@ -159,15 +169,52 @@ class BlobReader:
         entry = location.entry
         name = pack_name(location.pack_kind, location.pack_id)
         try:
-            stored = self._backend.get(name, entry.offset, entry.stored_length)
+            stored = self._stored(location, name)
         except ObjectNotFound as error:
             raise IntegrityError(f"{name}: missing: blob {entry.id.hex()} was in it") from error
         except ShortRead as error:
             raise IntegrityError(f"{name}: damaged: blob {entry.id.hex()}: {error}") from error
         return self.open_at(location, kind, stored)
 
+    def _stored(self, location: Location, name: str) -> bytes:
+        entry = location.entry
+        pack = self._small_pack(location, name) if is_metadata(entry.kind) else None
+        if pack is not None:
+            return pack[entry.offset : entry.offset + entry.stored_length]
+        return self._backend.get(name, entry.offset, entry.stored_length)
+
+    def _small_pack(self, location: Location, name: str) -> bytes | None:
+        """Return a metadata pack as a whole, None where it is large or not whole.
+
+        What a day's backup adds is one such pack, and a restore needs most of it.
+        """
+        with self._asking_for(location.pack_id):
+            with self._lock:
+                kept = self._small_packs.get(location.pack_id)
+            if kept is None:
+                kept = self._read_small_pack(location, name)
+                with self._lock:
+                    _keep(self._small_packs, location.pack_id, kept, _SMALL_PACKS)
+            return kept or None
+
+    def _read_small_pack(self, location: Location, name: str) -> bytes:
+        """Return a small pack that is what its name says, else nothing: it is read by blobs."""
+        summary = self._cache.pack(location.pack_id)
+        if summary is None or summary.size_bytes > _SMALL_PACK_BYTES:
+            return b""
+        try:
+            pack = self._backend.get(name, 0, summary.size_bytes)
+        except ShortRead:
+            return b""
+        if object_id(pack) != location.pack_id:
+            return b""
+        self._note_header(location, pack)
+        return pack
+
     def read_range(self, location: Location, offset: int, length: int) -> bytes:
         """Return stored bytes of the pack in which a blob lies; others may lie beside it.
+
+        A range that begins with the pack has its header too, which is then not asked for again.
 
         Raises:
             BackendError: the store failed, or the pack is missing or too short.
@@ -176,10 +223,13 @@ class BlobReader:
             raise BackendUnavailable(f"{self._backend.location} did not answer")
         try:
             name = pack_name(location.pack_kind, location.pack_id)
-            return self._backend.get(name, offset, length)
+            stored = self._backend.get(name, offset, length)
         except BackendUnavailable as error:
             self._note_failure(error)
             raise
+        if offset == 0:
+            self._note_header(location, stored)
+        return stored
 
     def open_at(self, location: Location, kind: Kind, stored: bytes | memoryview) -> bytes:
         """Return the plaintext of a blob of which the stored form is at hand.
@@ -195,36 +245,54 @@ class BlobReader:
                 raise DecodeError(
                     f"a {Kind(entry.kind).name.lower()} blob, not {kind.name.lower()}"
                 )
-            pack_key = self._pack_key(location.pack_id, location.pack_kind, entry.key)
+            pack_key = self._pack_key(location, entry.key)
             return open_blob(self._keys, pack_key, entry, stored)
         except ObjectNotFound as error:
             raise IntegrityError(f"{name}: missing: blob {entry.id.hex()} was in it") from error
         except (DecodeError, ValueError, ShortRead) as error:
             raise IntegrityError(f"{name}: damaged: blob {entry.id.hex()}: {error}") from error
 
-    def _pack_key(self, pack_id: ObjectId, pack_kind: int, number: int) -> bytes:
+    def _pack_key(self, location: Location, number: int) -> bytes:
+        pack_id = location.pack_id
         with self._lock:
             known = self._pack_keys.get((pack_id, number))
         if known is not None:
             return known
-        header = self._header(pack_id, pack_kind)
+        header = self._header(location)
         key = open_pack_key(self._keys, header, number)
         with self._lock:
             _keep(self._pack_keys, (pack_id, number), key)
         return key
 
-    def _header(self, pack_id: ObjectId, pack_kind: int) -> PackHeader:
-        with self._lock:
-            known = self._headers.get(pack_id)
-        if known is not None:
-            return known
-        name = pack_name(pack_kind, pack_id)
-        length = header_length(self._backend.get(name, 0, HEADER_BYTES))
-        header = parse_header(self._backend.get(name, 0, length))
-        if (header.kind == DATA_PACK) != (pack_kind == DATA_PACK):
+    def _header(self, location: Location) -> PackHeader:
+        with self._asking_for(location.pack_id):
+            with self._lock:
+                known = self._headers.get(location.pack_id)
+            if known is not None:
+                return known
+            name = pack_name(location.pack_kind, location.pack_id)
+            # All but those that prune has put together have one key: one request, not two.
+            start = self._backend.get(name, 0, HEADER_BYTES + key_entry_bytes(location.pack_kind))
+            length = header_length(start)
+            if length > len(start):
+                start = self._backend.get(name, 0, length)
+            return self._keep_header(location, start[:length])
+
+    def _asking_for(self, pack_id: ObjectId) -> threading.Lock:
+        """Return what has threads wait for the one that asks for what they all need of a pack."""
+        return self._asking[pack_id[0] % _ASKING]
+
+    def _note_header(self, location: Location, start: bytes) -> None:
+        # One that is damaged is read by itself, and complained of, where it is needed.
+        with contextlib.suppress(DecodeError):
+            self._keep_header(location, start[: header_length(start)])
+
+    def _keep_header(self, location: Location, raw: bytes) -> PackHeader:
+        header = parse_header(raw)
+        if (header.kind == DATA_PACK) != (location.pack_kind == DATA_PACK):
             raise DecodeError("a pack of the wrong kind")
         with self._lock:
-            _keep(self._headers, pack_id, header)
+            _keep(self._headers, location.pack_id, header)
         return header
 
     def _load_index_again(self, loads_seen: int) -> bool:
@@ -244,7 +312,7 @@ class BlobReader:
             return True
 
 
-def _keep(store: OrderedDict[_K, _V], key: _K, value: _V) -> None:
+def _keep(store: OrderedDict[_K, _V], key: _K, value: _V, most: int = _OPEN_PACKS) -> None:
     store[key] = value
-    while len(store) > _OPEN_PACKS:
+    while len(store) > most:
         store.popitem(last=False)

@@ -2,10 +2,13 @@
 
 import hmac
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from snap.backends.base import Backend, ObjectExists
+from snap.backends.probe import EXCLUSIVE_CREATE
 from snap.errors import IntegrityError, SnapError
 
 from .crypto import keyed_hash
@@ -17,6 +20,8 @@ _KNOWN_FEATURES: frozenset[str] = frozenset()
 _CONFIG_LIMIT_BYTES = 1 << 20
 PACKS_IN_FLIGHT_BYTES = 72 << 20
 """Finished packs that are in memory at once, however many; a backup may use 250 MiB in all."""
+_SETTLED_SECONDS = 5.0
+"""After which two that began at the same moment have both written."""
 
 
 class RepositoryNotFound(SnapError):
@@ -57,8 +62,21 @@ class Parameters:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreRecord:
+    """What the store was found to lack when the repository was made there.
+
+    Attributes:
+        tried_ns: When.
+        lacks: Codes of `snap.backends.probe.Promise`, sorted.
+    """
+
+    tried_ns: int
+    lacks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RepositoryConfig:
-    """What ``config`` says."""
+    """What ``config`` says. ``store`` is None where nothing was tried."""
 
     repository_id: bytes
     instance_id: bytes
@@ -66,9 +84,11 @@ class RepositoryConfig:
     features: tuple[str, ...] = ()
     parameters: Parameters = Parameters()
     format_version: int = FORMAT_VERSION
+    store: StoreRecord | None = None
 
     def encode(self, config_key: bytes) -> bytes:
         """Return the stored bytes: one line of JSON, one line that authenticates it."""
+        store = self.store
         line = json.dumps(
             {
                 "snap_repository": self.format_version,
@@ -82,6 +102,7 @@ class RepositoryConfig:
                     "blob_avg_bytes": self.parameters.blob_avg_bytes,
                     "blob_max_bytes": self.parameters.blob_max_bytes,
                 },
+                **({"store": {"tried": store.tried_ns, "lacks": store.lacks}} if store else {}),
             }
         ).encode()
         return line + b"\n" + keyed_hash(config_key, line).hex().encode() + b"\n"
@@ -115,12 +136,35 @@ def decode_config(stored: bytes) -> RepositoryConfig:
             features=tuple(features),
             parameters=_parameters(fields["parameters"]),
             format_version=version,
+            store=_store(fields.get("store")),
         )
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise IntegrityError(
             "config: damaged: not readable", "restore the object 'config' from a copy"
         ) from error
     return config
+
+
+def put_config(
+    backend: Backend,
+    stored: bytes,
+    store: StoreRecord | None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Write ``config`` where there is none.
+
+    Where the store lets two create one object, it is read again when both have written: the one
+    that wrote last has it.
+
+    Raises:
+        ObjectExists: somebody else was faster, or slower as just said.
+    """
+    backend.put(CONFIG_NAME, stored, exclusive=True)
+    if store is None or EXCLUSIVE_CREATE not in store.lacks:
+        return
+    sleep(_SETTLED_SECONDS)
+    if backend.get(CONFIG_NAME) != stored:
+        raise ObjectExists(f"{CONFIG_NAME}: written by another at the same moment")
 
 
 def check_config(stored: bytes, config_key: bytes) -> None:
@@ -183,3 +227,11 @@ def _parameters(fields: Mapping[str, Any]) -> Parameters:
     if not 1 << 16 <= parameters.pack_bytes <= 1 << 30:
         raise ValueError("pack size")
     return parameters
+
+
+def _store(value: object) -> StoreRecord | None:
+    """Return what is recorded of the store; nothing depends on it, so nothing is refused."""
+    match value:
+        case {"tried": int(tried_ns), "lacks": list(lacks)}:
+            return StoreRecord(tried_ns, tuple(sorted(x for x in lacks if isinstance(x, str))))
+    return None

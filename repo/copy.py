@@ -10,7 +10,15 @@ from dataclasses import replace
 from snap.backends.base import Backend, BackendError, ObjectExists, ObjectNotFound
 from snap.errors import IntegrityError, SnapError, UsageError
 
-from .config import CONFIG_NAME, RepositoryConfig, RepositoryNotFound, check_config, decode_config
+from .config import (
+    CONFIG_NAME,
+    RepositoryConfig,
+    RepositoryNotFound,
+    StoreRecord,
+    check_config,
+    decode_config,
+    put_config,
+)
 from .objects import get_verified
 from .readme import README_TEXT
 from .repository import Repository, refuse_remains
@@ -21,11 +29,16 @@ class ForeignRepository(SnapError):
     """What is there belongs to another repository."""
 
 
-def create_copy(repository: Repository, backend: Backend) -> RepositoryConfig:
+def create_copy(
+    repository: Repository,
+    backend: Backend,
+    *,
+    store: StoreRecord | None = None,
+) -> RepositoryConfig:
     """Make an empty copy of ``repository``: its id, its parameters, its key slots as they are.
 
-    ``config`` is written last and exclusively, as for a new repository. A key slot that is damaged
-    is left out, with a warning of the repository.
+    ``config`` is written last and exclusively, as for a new repository, with what the copy's
+    ``store`` lacks. A key slot that is damaged is left out, with a warning of the repository.
 
     Raises:
         UsageError: there is a repository already, which may be this one or a copy of it.
@@ -42,9 +55,14 @@ def create_copy(repository: Repository, backend: Backend) -> RepositoryConfig:
             continue
         backend.put(name, stored)
         slots.append(name)
-    config = replace(repository.config, instance_id=os.urandom(16), created_ns=repository.clock())
+    config = replace(
+        repository.config,
+        instance_id=os.urandom(16),
+        created_ns=repository.clock(),
+        store=store,
+    )
     try:
-        backend.put(CONFIG_NAME, config.encode(repository.keys.config_key), exclusive=True)
+        put_config(backend, config.encode(repository.keys.config_key), store)
     except ObjectExists:
         _take_back(repository, backend, slots)
         _refuse_repository(repository, backend)

@@ -114,7 +114,8 @@ def run_repair(
         run.remember(clock)
         _mend_readme(target, run.report)
         if broken is not None:
-            anew = replace(config, instance_id=os.urandom(16), created_ns=clock())
+            # What the copy's store lacks says nothing about this one.
+            anew = replace(config, instance_id=os.urandom(16), created_ns=clock(), store=None)
             is_missing = broken.problem == "missing"
             target.put(CONFIG_NAME, anew.encode(secrets.keys.config_key), exclusive=is_missing)
             run.report.healed.append(broken)

@@ -25,8 +25,10 @@ from .config import (
     Parameters,
     RepositoryConfig,
     RepositoryNotFound,
+    StoreRecord,
     check_config,
     decode_config,
+    put_config,
 )
 from .crypto import KEY_BYTES, DataPrivateKey, Keys, derive
 from .envelope import open_object, seal_object
@@ -319,7 +321,7 @@ class Repository:
         return self.slot
 
 
-def create_repository(
+def create_repository(  # noqa: PLR0913 - named, and each with its usual value
     backend: Backend,
     passphrase: str,
     *,
@@ -327,11 +329,13 @@ def create_repository(
     cost: KdfCost,
     clock: Clock = system_clock,
     parameters: Parameters | None = None,
+    store: StoreRecord | None = None,
 ) -> tuple[RepositoryConfig, str]:
     """Make a new repository; return its configuration and the recovery key as text.
 
     ``config`` is written last and exclusively: until then there is no repository, and of two that
-    are made at once in one place, one wins and the other fails.
+    are made at once in one place, one wins and the other fails. ``store`` is what the place was
+    found to lack, which is recorded.
 
     Raises:
         UsageError: there is a repository already, or the passphrase is empty.
@@ -343,6 +347,7 @@ def create_repository(
         instance_id=os.urandom(16),
         created_ns=clock(),
         parameters=parameters or Parameters.for_requests(backend.parallel_requests),
+        store=store,
     )
     keys = Keys(config.repository_id, os.urandom(KEY_BYTES), private.public(), private)
     request = SlotRequest(Capability.FULL, label, config.created_ns)
@@ -353,7 +358,7 @@ def create_repository(
     backend.put("README", README_TEXT.encode())
     stored = [store_slot(backend, slot) for slot in (passphrase_slot, recovery_slot)]
     try:
-        backend.put(CONFIG_NAME, config.encode(keys.config_key), exclusive=True)
+        put_config(backend, config.encode(keys.config_key), store)
     except ObjectExists:
         for slot in stored:
             # Where a slot of the one that lost has to stay, it opens nothing.

@@ -23,10 +23,12 @@ more requests at once: there it is the answers that are waited for."""
 _QUEUED_TASKS = 4
 RANGE_BYTES = 2 << 20
 """Stored bytes that are read at once; a larger blob is read alone."""
-DISTANT_RANGE_BYTES = 8 << 20
-"""The same where answers are waited for: a request costs some milliseconds by itself."""
+DISTANT_RANGE_BYTES = 12 << 20
+"""The same where answers are waited for: a request costs some milliseconds by itself, and a pack of
+such a store (8 MiB and what its last blob has beyond) needs one."""
 GAP_BYTES = 64 << 10
-"""What lies between two blobs is read with them up to here: a request costs more than that."""
+"""What lies between two blobs is read with them up to here: a request costs more than that. So is
+what lies before the first one, since there the pack's header is, which is needed too."""
 _TASK_BLOBS = 256
 TASK_SLICES = 4096
 _SMALL_SLICE_BYTES = 64 << 10
@@ -51,8 +53,9 @@ class Task:
         self.location = blob.location
         self.begin = self.end = 0
         if blob.location is not None:
-            self.begin = blob.location.entry.offset
-            self.end = self.begin + blob.location.entry.stored_length
+            entry = blob.location.entry
+            self.begin = entry.offset if entry.offset > GAP_BYTES else 0
+            self.end = entry.offset + entry.stored_length
 
     def is_of_small_slices(self) -> bool:
         """Return whether there is little to do for each slice."""

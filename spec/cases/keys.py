@@ -106,6 +106,13 @@ def configs() -> Iterator[Case]:
     yield Case(
         "version-2", NEW, "a later version", signed_config({**CONFIG, "snap_repository": 2}), inputs
     )
+    for name, store in (
+        ("store", {"tried": 1_795_392_000_000_000_001, "lacks": ["clock", "object-lock"]}),
+        ("store-text", "all is well"),
+        ("store-of-the-future", {"tried": "today", "lacks": {"what": 1}}),
+    ):
+        said = signed_config({**CONFIG, "store": store})
+        yield Case(name, OK, "what the store lacks is for people", said, inputs, result)
     feature = signed_config({**CONFIG, "features": ["append-only"]})
     yield Case("feature", NEW, "a feature that version 1 does not know", feature, inputs)
     yield Case(

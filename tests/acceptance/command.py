@@ -27,12 +27,16 @@ class Snap:
     password: str = PASSWORD
     extra: tuple[str, ...] = field(default=())
     python: str = sys.executable
+    url: str = ""
+    """Where the repository is, if not in the folder ``repository`` of this machine."""
+    variables: dict[str, str] = field(default_factory=dict)
 
     def environment(self) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith("SNAP_")}
         return {
             **kept,
-            "SNAP_REPOSITORY": str(self.repository),
+            **self.variables,
+            "SNAP_REPOSITORY": self.url or str(self.repository),
             "SNAP_CACHE_DIR": str(self.cache),
             "SNAP_PASSWORD": self.password,
             # Another Python than the tests' has not installed it.

@@ -2,6 +2,7 @@
 
 import os
 import random
+import secrets
 import shutil
 import sqlite3
 from pathlib import Path
@@ -9,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.scale import rounds
+from tests.servers.sshd import Sshd
 from tests.tmpfs import small_disk
 
 from .command import Snap, picture
+from .places import FolderPlace, snap_at
 
 MIB = 1 << 20
 
@@ -39,7 +42,7 @@ def fill_up(snap: Snap, disk: Path, tmp_path: Path, points: int) -> None:
         if done.returncode:
             failures += 1
             assert done.returncode == 1
-            assert "No space left" in done.stderr.decode()
+            assert "no space left" in done.stderr.decode().lower()
             assert "hint: free some space" in done.stderr.decode()
             assert snap.ids() == before
         filler.unlink()
@@ -55,6 +58,7 @@ def fill_up(snap: Snap, disk: Path, tmp_path: Path, points: int) -> None:
     snap.ok("check", "--read-data")
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_at_some_points(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", 150 * MIB) as disk:
         fill_up(Snap(disk / "r", tmp_path / "cache").init(), disk, tmp_path, 8)
@@ -66,6 +70,15 @@ def test_a_disk_that_is_full_at_many_points(tmp_path: Path) -> None:
         fill_up(
             Snap(disk / "r", tmp_path / "cache").init(), disk, tmp_path, rounds(50, otherwise=16)
         )
+
+
+@pytest.mark.slow
+def test_an_ssh_servers_disk_that_is_full_at_some_points(sshd: Sshd, tmp_path: Path) -> None:
+    name = secrets.token_hex(4)
+    with small_disk(sshd.root / name, 700 * MIB) as disk:
+        place = FolderPlace("sftp", disk / "r", sshd.url(f"{name}/r"), {"HOME": str(sshd.home)})
+        snap = snap_at(place, tmp_path / "cache").init()
+        fill_up(snap, disk, tmp_path, rounds(50, otherwise=3))
 
 
 def test_a_full_cache_folder_is_a_clear_error_and_costs_nothing(tmp_path: Path) -> None:

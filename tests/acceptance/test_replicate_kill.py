@@ -8,35 +8,32 @@ from pathlib import Path
 
 import pytest
 
+from tests.scale import rounds
+
 from .command import Snap, picture
+from .places import FolderPlace, Place, snap_at
 
 MIB = 1 << 20
+FEW = {"local": 50, "sftp": 4, "s3": 4}
+"""Kills in CI, by the kind of place: 50 of them take some minutes over the network."""
 
 
-def stored(root: Path) -> dict[str, bytes]:
+def stored(place: Place) -> dict[str, bytes]:
     """Return the objects that are equal in all copies."""
     own = ("config", "leases", "checks", "tmp")
-    return {
-        str(path.relative_to(root)): path.read_bytes()
-        for path in root.rglob("*")
-        if path.is_file() and path.relative_to(root).parts[0] not in own
-    }
+    names = (n for n in place.names() if n.split("/")[0] not in own)
+    return {name: place.read(name) for name in names}
 
 
-def leases(place: Path) -> set[str]:
-    folder = place / "leases"
-    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-
-
-def replicate_until(snap: Snap, copy: Path, moment: float | None) -> float | None:
+def replicate_until(snap: Snap, copy: Place, moment: float | None) -> float | None:
     """Run `replicate`, killed so many seconds after it began its work; return how long it took.
 
     None where it was killed.
     """
-    before = leases(copy)
-    process = snap.start("replicate", str(copy))
+    before = set(copy.names("leases/"))
+    process = snap.start("replicate", copy.url)
     # Until it has its lease there is nothing but Python's start.
-    while process.poll() is None and leases(copy) <= before:
+    while process.poll() is None and set(copy.names("leases/")) <= before:
         time.sleep(0.001)
     begun = time.monotonic()
     try:
@@ -48,13 +45,14 @@ def replicate_until(snap: Snap, copy: Path, moment: float | None) -> float | Non
     return time.monotonic() - begun if process.returncode == 0 else None
 
 
-def survive_kills(snap: Snap, tmp_path: Path, kills: int, check_every: int) -> None:
+def survive_kills(snap: Snap, place: Place, tmp_path: Path, kills: int, check_every: int) -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     chance = random.Random(seed)
     data = tmp_path / "data"
     data.mkdir()
-    copy = Snap(tmp_path / "copy", tmp_path / "cache-of-copy")
+    copy = snap_at(place, tmp_path / "cache-of-copy")
+    snap.variables = place.variables
     copy.ok("init", "--copy-of", str(snap.repository))
     known: dict[str, object] = {}
     taken, killed = 0.0, 0
@@ -64,7 +62,7 @@ def survive_kills(snap: Snap, tmp_path: Path, kills: int, check_every: int) -> N
             (data / str(round_ % 3)).write_bytes(content)
             known[snap.json("backup", str(data))["snapshot_id"]] = picture(data)
         moment = chance.uniform(0, taken) if round_ else None
-        finished = replicate_until(snap, copy.repository, moment)
+        finished = replicate_until(snap, place, moment)
         if finished is not None:
             # Not the longest of all: after one hiccup of the machine few would be killed.
             taken = finished if not taken else (taken + finished) / 2
@@ -76,6 +74,7 @@ def survive_kills(snap: Snap, tmp_path: Path, kills: int, check_every: int) -> N
         if killed == kills:
             break
     assert killed == kills
+    print(f"{killed} kills in {round_ + 1} runs")
     shown = copy.ids()
     assert set(shown) <= set(known)
     copy.ok("check", "--read-data")
@@ -83,9 +82,9 @@ def survive_kills(snap: Snap, tmp_path: Path, kills: int, check_every: int) -> N
         out = tmp_path / f"out-{shown_id[:8]}"
         copy.ok("restore", shown_id, "--target", str(out))
         assert picture(out / "data") == known[shown_id]
-    snap.ok("replicate", str(copy.repository))
+    snap.ok("replicate", place.url)
     assert set(copy.ids()) == set(known)
-    assert stored(copy.repository) == stored(snap.repository)
+    assert stored(place) == stored(FolderPlace("local", snap.repository, str(snap.repository)))
     snap.repository.rename(tmp_path / "gone")
     last = list(known)[-1]
     copy.ok("restore", last, "--target", str(tmp_path / "alone"))
@@ -93,9 +92,11 @@ def survive_kills(snap: Snap, tmp_path: Path, kills: int, check_every: int) -> N
 
 
 def test_a_copy_survives_kills_of_replicate(snap: Snap, tmp_path: Path) -> None:
-    survive_kills(snap, tmp_path, kills=5, check_every=1)
+    copy = FolderPlace("local", tmp_path / "copy", str(tmp_path / "copy"))
+    survive_kills(snap, copy, tmp_path, kills=5, check_every=1)
 
 
 @pytest.mark.slow
-def test_a_copy_survives_50_kills_of_replicate(snap: Snap, tmp_path: Path) -> None:
-    survive_kills(snap, tmp_path, kills=50, check_every=7)
+def test_a_copy_survives_50_kills_of_replicate(snap: Snap, place: Place, tmp_path: Path) -> None:
+    kills = rounds(50, otherwise=FEW[place.kind])
+    survive_kills(snap, place, tmp_path, kills, check_every=min(7, kills // 2))

@@ -19,7 +19,6 @@ from tests.servers.http_proxy import (
 from tests.servers.s3 import Bucket, S3Server
 
 from .command import Snap, picture
-from .test_kill import survive_kills
 from .test_memory import LIMIT_MIB, peak_mib
 
 MIB = 1 << 20
@@ -77,24 +76,6 @@ def test_everything_works_in_a_bucket(snap: RemoteSnap, data: Path, tmp_path: Pa
     other = remote(snap.url, tmp_path, "another host")
     assert other.ok("dump", "latest:data/words") == "words " * 1000
     assert restores(other, data, tmp_path)
-
-
-def test_a_killed_backup_leaves_a_whole_repository_and_the_next_goes_on(
-    snap: RemoteSnap, bucket: Bucket, data: Path, tmp_path: Path
-) -> None:
-    (data / "much").write_bytes(random.Random(2).randbytes(60 * MIB))
-    process = snap.start("backup", str(data))
-    while len(data_keys(bucket)) < 3:
-        assert process.poll() is None
-    process.kill()
-    process.communicate()
-    snap.ok("check", "--read-data")
-    assert snap.ids() == []
-    summary = snap.json("backup", str(data))
-    assert summary["bytes_new"] < 60 * MIB
-    snap.ok("check", "--read-data")
-    assert restores(snap, data, tmp_path)
-    assert not [key for key in bucket.listed() if "/leases/" in key]
 
 
 def test_damage_in_the_bucket_is_found_and_named(
@@ -234,8 +215,3 @@ def test_memory_is_bounded_with_eight_uploads_on_their_way(bucket: Bucket, tmp_p
         restore = peak_mib(snap, "restore", "-q", "latest", "--target", str(tmp_path / "out"))
     print(f"backup {backup:.0f} MiB, restore {restore:.0f} MiB")
     assert max(backup, restore) < LIMIT_MIB
-
-
-@pytest.mark.slow
-def test_kills_at_random_moments_lose_nothing_in_a_bucket(snap: RemoteSnap, tmp_path: Path) -> None:
-    survive_kills(snap, tmp_path, 5)

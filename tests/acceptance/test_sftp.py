@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import signal
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,46 +64,6 @@ def test_from_init_to_a_restore_that_is_equal(snap: RemoteSnap, tmp_path: Path) 
     db.close()
     assert snap.ok("dump", f"{first}:tree/sub/small") == "small"
     assert list((snap.repository / "tmp").iterdir()) == []
-
-
-def test_a_backup_that_is_killed_loses_nothing_and_is_reused(
-    snap: RemoteSnap, tmp_path: Path
-) -> None:
-    snap.init()
-    data = tmp_path / "data"
-    data.mkdir()
-    (data / "f").write_bytes(b"the first state")
-    snap.ok("backup", str(data))
-    write_noise(data / "f", 100)
-    process = snap.start("backup", str(data))
-    while len(snap.packs()) < 2:
-        assert process.poll() is None
-    process.kill()
-    process.communicate()
-    assert len(snap.ids()) == 1
-    snap.ok("check", "--read-data")
-    summary = snap.json("backup", str(data))
-    assert summary["bytes_new"] < 75 * MIB
-    snap.ok("restore", "latest", "--target", str(tmp_path / "out"))
-    assert picture(tmp_path / "out/data") == picture(data)
-    assert list((snap.repository / "leases").iterdir()) == []
-
-
-def test_an_interrupted_backup_ends_in_order(snap: RemoteSnap, tmp_path: Path) -> None:
-    snap.init()
-    data = tmp_path / "data"
-    data.mkdir()
-    write_noise(data / "f", 100)
-    process = snap.start("backup", str(data))
-    while not snap.packs():
-        assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 130
-    assert err.decode().splitlines()[-1] == "snap: error: interrupted"
-    assert b"Traceback" not in err
-    assert list((snap.repository / "leases").iterdir()) == []
-    assert snap.ids() == []
 
 
 def test_damage_on_the_server_is_named(snap: RemoteSnap, tmp_path: Path) -> None:

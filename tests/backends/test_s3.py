@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import botocore.auth
@@ -32,7 +33,7 @@ from tests.servers.http_proxy import (
     Proxy,
     Trouble,
 )
-from tests.servers.s3 import Bucket, S3Server
+from tests.servers.s3 import Bucket, S3Server, self_signed
 
 BIG = random.Random(1).randbytes(3_000_000)
 HOUR_NS = 3600 * 10**9
@@ -337,3 +338,30 @@ def test_a_missing_boto3_is_said_with_the_extra_to_install(
 def test_a_name_that_leads_elsewhere_never_leaves_the_prefix() -> None:
     with pytest.raises(UsageError):
         parse_place("s3://bucket/../other")
+
+
+def test_tls_takes_the_servers_certificate_to_be_trusted(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A certificate of one's own is named by AWS_CA_BUNDLE, and the connection is encrypted."""
+    place = parse_place(bucket.url_through(bucket.server.https))
+    for bundle in (None, self_signed(tmp_path)[0]):
+        if bundle is not None:
+            monkeypatch.setenv("AWS_CA_BUNDLE", str(bundle))
+        with pytest.raises(BackendError, match="no trusted connection") as caught:
+            S3Backend(place).put("a", b"content")
+        # Not one that is tried again.
+        assert type(caught.value) is BackendError
+        assert "AWS_CA_BUNDLE" in caught.value.hint
+    assert bucket.listed() == []
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(bucket.server.certificate))
+    store = S3Backend(place)
+    # Over TLS nothing but the checksum proves what arrives: small objects and large ones.
+    for name, content in (("small", b"content"), ("large", BIG)):
+        store.put(name, content)
+        assert store.get(name) == content
+        assert store.get(name, 2, 3) == content[2:5]
+    with pytest.raises(ObjectExists):
+        store.put("small", b"other", exclusive=True)
+    assert {stat.name for stat in store.list("")} == {"small", "large"}
+    store.close()

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from snap.backends.base import Buffer
 from snap.backends.local import LocalBackend
 
 from .conftest import Snap
@@ -19,6 +20,39 @@ def test_the_store_itself_can_be_tried(initialized: Snap, clean: Path) -> None:
     assert kept["objects are stored and read"] == ("essential", True)
     assert kept["objects can be protected from deletion"] == ("optional", False)
     assert {p for p in (clean / "repo").rglob("*") if p.is_file()} == before
+
+
+def test_what_init_found_is_recorded_and_told_beside_what_is_found_now(
+    initialized: Snap, clean: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = initialized.ok("check", "--backend", "--json").json
+    lacks = [p["code"] for p in now["promises"] if not p["kept"]]
+    assert now["recorded"]["lacks"] == lacks == ["object-lock"]
+    assert "it lacked object-lock, as now" in initialized.ok("check", "--backend").out
+
+    class LetsBothWin(LocalBackend):
+        def put(
+            self,
+            name: str,
+            data: Buffer,
+            *,
+            exclusive: bool = False,
+            retain_until_ns: int | None = None,
+        ) -> None:
+            super().put(name, data, retain_until_ns=retain_until_ns)
+
+    monkeypatch.setattr("snap.backends.location.LocalBackend", LetsBothWin)
+    shown = initialized.ok("check", "--backend").out
+    assert "which has changed" in shown
+    assert "2 of 2 won" in shown
+    monkeypatch.setattr("snap.repo.config._SETTLED_SECONDS", 0.01)
+    other = str(clean / "other")
+    assert (
+        "looks again after some seconds"
+        in initialized("init", "--kdf-seconds", "0", "-r", other).err
+    )
+    found = initialized.ok("check", "--backend", "--json", "-r", other).json
+    assert found["recorded"]["lacks"] == ["exclusive-create", "object-lock"]
 
 
 def test_a_store_that_breaks_a_promise_is_told_in_a_table_and_by_the_exit_code(

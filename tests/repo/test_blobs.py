@@ -1,9 +1,14 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
+from snap.backends.faulty import FaultyBackend
 from snap.backends.memory import MemoryBackend
 from snap.errors import IntegrityError
+from snap.repo.blobs import BlobReader
 from snap.repo.cache import Location
-from snap.repo.ids import BlobId, Kind
+from snap.repo.ids import BlobId, Kind, pack_name
 from snap.repo.repository import Repository
 
 from .conftest import Opener, back_up
@@ -74,3 +79,78 @@ def test_a_metadata_blob_that_the_cache_has_wrong_is_read_from_the_store(
     good = repository.load_blob(tree, Kind.TREE)
     lie(repository, "update metadata set plain=x'6c6965'")
     assert repository.load_blob(tree, Kind.TREE) == good
+
+
+def asked(repository: Repository, backend: MemoryBackend) -> tuple[BlobReader, FaultyBackend]:
+    counting = FaultyBackend(backend)
+    load = repository.load_readable_index
+    return BlobReader(counting, repository.keys, repository.cache, load), counting
+
+
+def test_threads_that_read_from_one_pack_ask_for_its_header_once(
+    repository: Repository, backend: MemoryBackend
+) -> None:
+    back_up(repository, DictSource({b"a": b"plain"}))
+    place = only_place(repository, b"plain")
+    reader, counting = asked(repository, backend)
+    together = threading.Barrier(8)
+
+    def read() -> bytes:
+        together.wait(30)
+        return reader.read_at(place, Kind.DATA)
+
+    with ThreadPoolExecutor(8) as pool:
+        found = [pool.submit(read) for _ in range(8)]
+    assert [f.result() for f in found] == [b"plain"] * 8
+    assert len(counting.calls) == 8 + 1
+
+
+def test_a_range_that_begins_with_the_pack_brings_its_header(
+    repository: Repository, backend: MemoryBackend
+) -> None:
+    back_up(repository, DictSource({b"a": b"plain"}))
+    place = only_place(repository, b"plain")
+    reader, counting = asked(repository, backend)
+    end = place.entry.offset + place.entry.stored_length
+    stored = reader.read_range(place, 0, end)[place.entry.offset :]
+    assert reader.open_at(place, Kind.DATA, stored) == b"plain"
+    assert len(counting.calls) == 1
+
+
+def metadata_places(repository: Repository, backend: MemoryBackend) -> list[Location]:
+    (name,) = (stat.name for stat in backend.list("meta/"))
+    (pack,) = (p for p in repository.cache.packs() if pack_name(p.kind, p.id) == name)
+    return [Location(pack.id, pack.kind, entry) for entry in repository.cache.entries_of(pack.id)]
+
+
+def test_a_small_metadata_pack_is_read_once_as_a_whole(
+    repository: Repository, backend: MemoryBackend
+) -> None:
+    back_up(repository, DictSource({b"a/%d/f" % n: b"plain" for n in range(5)}))
+    places = metadata_places(repository, backend)
+    assert len(places) > 3
+    reader, counting = asked(repository, backend)
+    for place in places:
+        assert reader.read_at(place, Kind(place.entry.kind))
+    assert len(counting.calls) == 1
+
+
+def test_of_a_damaged_small_metadata_pack_all_else_can_be_read(
+    repository: Repository, backend: MemoryBackend
+) -> None:
+    back_up(repository, DictSource({b"a/%d/f" % n: b"plain" for n in range(5)}))
+    *good, bad = metadata_places(repository, backend)
+    name = pack_name(bad.pack_kind, bad.pack_id)
+    whole = backend.get(name)
+    flipped = bytearray(whole)
+    flipped[bad.entry.offset] ^= 1
+    for spoiled in (bytes(flipped), whole[: bad.entry.offset + 1]):
+        backend.put(name, spoiled)
+        reader, _ = asked(repository, backend)
+        for place in good:
+            assert reader.read_at(place, Kind(place.entry.kind))
+        with pytest.raises(IntegrityError, match="damaged"):
+            reader.read_at(bad, Kind(bad.entry.kind))
+        # Repaired while this runs, it is read at once.
+        backend.put(name, whole)
+        assert reader.read_at(bad, Kind(bad.entry.kind))

@@ -1,15 +1,21 @@
 import json
+from dataclasses import replace
 
 import pytest
 
+from snap.backends.base import Buffer, ObjectExists
+from snap.backends.memory import MemoryBackend
+from snap.backends.probe import EXCLUSIVE_CREATE
 from snap.errors import IntegrityError
 from snap.repo.config import (
     PACKS_IN_FLIGHT_BYTES,
     FormatTooNew,
     Parameters,
     RepositoryConfig,
+    StoreRecord,
     check_config,
     decode_config,
+    put_config,
 )
 
 CONFIG = RepositoryConfig(repository_id=b"r" * 16, instance_id=b"i" * 16, created_ns=5)
@@ -78,3 +84,47 @@ def test_a_store_that_takes_many_puts_at_once_gets_packs_that_fit_in_memory_toge
         assert size * parallel <= PACKS_IN_FLIGHT_BYTES
         assert size >= 2 << 20
     assert Parameters.for_requests(8).pack_bytes == 8 << 20
+
+
+def test_what_the_store_lacks_is_recorded_and_never_a_reason_to_refuse() -> None:
+    record = StoreRecord(7, ("clock", "object-lock"))
+    config = replace(CONFIG, store=record)
+    stored = config.encode(KEY)
+    assert decode_config(stored) == config
+    check_config(stored, KEY)
+    odd: object
+    for odd in ("all is well", [], {"tried": "today", "lacks": []}, {"tried": 1}, None):
+        assert decode_config(changed(store=odd)).store is None
+    assert decode_config(changed(store={"tried": 7, "lacks": ["b", 1, "a"]})).store == StoreRecord(
+        7, ("a", "b")
+    )
+
+
+class LetsBothWin(MemoryBackend):
+    def put(
+        self,
+        name: str,
+        data: Buffer,
+        *,
+        exclusive: bool = False,
+        retain_until_ns: int | None = None,
+    ) -> None:
+        super().put(name, data, retain_until_ns=retain_until_ns)
+
+
+def test_where_two_can_win_the_one_that_wrote_last_does() -> None:
+    store = StoreRecord(7, (EXCLUSIVE_CREATE,))
+    backend = LetsBothWin()
+    waited: list[float] = []
+
+    def other_writes(seconds: float) -> None:
+        waited.append(seconds)
+        put_config(backend, b"second", store, waited.append)
+
+    with pytest.raises(ObjectExists):
+        put_config(backend, b"first", store, other_writes)
+    assert backend.get("config") == b"second"
+    assert len(waited) == 2
+    # Where only one can win nobody waits.
+    put_config(MemoryBackend(), b"first", StoreRecord(7, ()), waited.append)
+    assert len(waited) == 2

@@ -15,10 +15,17 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from .services import free_port, guard, made_once, unavailable
 
@@ -47,9 +54,11 @@ def secret_of(user: str) -> str:
 
 @dataclass
 class S3Server:
-    """A running server."""
+    """A running server; ``https`` is the endpoint with TLS, by ``certificate``, its own."""
 
     endpoint: str
+    https: str
+    certificate: Path
     process: "subprocess.Popen[bytes]"
     _clients: dict[str, Any] = field(default_factory=dict)
 
@@ -151,7 +160,27 @@ def _program() -> Path:
         unavailable("s3", f"{error}: {stderr[-300:].decode(errors='replace')}")
 
 
-def _command(program: Path, folder: Path) -> tuple[list[str], int]:
+def self_signed(folder: Path, address: str = "127.0.0.1") -> tuple[Path, Path]:
+    """Make a certificate for an address that no authority has signed; return it and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "snap test")])
+    now = datetime.now(UTC)
+    names = x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=2))
+        .add_extension(names, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    paths = folder / "certificate.pem", folder / "key.pem"
+    paths[0].write_bytes(certificate.public_bytes(Encoding.PEM))
+    paths[1].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return paths
+
+
+def _command(program: Path, folder: Path) -> tuple[list[str], int, int]:
     users = [
         {
             "name": name,
@@ -166,11 +195,18 @@ def _command(program: Path, folder: Path) -> tuple[list[str], int]:
     settings = [f"dir={folder}/data", f"s3.config={folder}/users.json", *_SETTINGS, *_OFF]
     for name, (port, grpc) in ports.items():
         settings += [f"{name}.port={port}", f"{name}.port.grpc={grpc}"]
-    return [str(program), "mini", *(f"-{s}" for s in settings)], ports["s3"][0]
+    certificate, key = self_signed(folder)
+    https = free_port()
+    settings += [
+        f"s3.port.https={https}",
+        f"s3.cert.file={certificate}",
+        f"s3.key.file={key}",
+    ]
+    return [str(program), "mini", *(f"-{s}" for s in settings)], ports["s3"][0], https
 
 
-def _start(folder: Path) -> tuple["subprocess.Popen[bytes]", str]:
-    command, port = _command(_program(), folder)
+def _start(folder: Path) -> S3Server:
+    command, port, https = _command(_program(), folder)
     with (folder / "log").open("wb") as log:
         # Its own group: a Ctrl-C at the tests is for them; sockets go where everything else does.
         process = subprocess.Popen(
@@ -181,17 +217,22 @@ def _start(folder: Path) -> tuple["subprocess.Popen[bytes]", str]:
             env={**os.environ, "TMPDIR": str(folder), "HOME": str(folder)},
             start_new_session=True,
         )
-    return process, f"http://127.0.0.1:{port}"
+    return S3Server(
+        f"http://127.0.0.1:{port}",
+        f"https://127.0.0.1:{https}",
+        folder / "certificate.pem",
+        process,
+    )
 
 
 @contextmanager
 def s3_server() -> Iterator[S3Server]:
     """Give a server; it and its data are gone afterwards, also if this process is killed."""
     folder = Path(tempfile.mkdtemp(prefix="snap-s3-"))
-    process, endpoint = _start(folder)
+    server = _start(folder)
+    process = server.process
     watch = guard('kill -9 "$1"; sleep 1; rm -rf "$2"', str(process.pid), str(folder))
     try:
-        server = S3Server(endpoint, process)
         problem = _wait_for(server, folder)
         if problem:
             unavailable("s3", problem)
