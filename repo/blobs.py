@@ -178,7 +178,7 @@ class BlobReader:
 
     def _stored(self, location: Location, name: str) -> bytes:
         entry = location.entry
-        pack = self._small_pack(location, name) if is_metadata(entry.kind) else None
+        pack = self._small_pack(location, name) if entry.kind in METADATA_BLOBS else None
         if pack is not None:
             return pack[entry.offset : entry.offset + entry.stored_length]
         return self._backend.get(name, entry.offset, entry.stored_length)
