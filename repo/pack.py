@@ -8,7 +8,7 @@
 import os
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from cryptography.exceptions import InvalidTag
@@ -107,7 +107,7 @@ class PackBuilder:
             self._key = keys.meta_pack_key(table)
         # Made once: for small blobs the key schedule costs more than the encryption.
         self._cipher = AESGCM(self._key)
-        self._header = _MAGIC + bytes((FORMAT_VERSION, kind)) + (1).to_bytes(2, "little") + table
+        self._header = _header_start(kind, 1) + table
         self._parts: list[tuple[PackEntry, bytes]] = []
         self._reserved = 0
         self.reserved_bytes = 0
@@ -192,17 +192,66 @@ def _directory_bytes(count: int) -> int:
     return _ENTRY_OVERHEAD_BYTES + count * ENTRY_BYTES + FOOTER_BYTES
 
 
-def _seal_directory(keys: Keys, header: bytes, entries: Sequence[PackEntry]) -> bytes:
+def _seal_directory(
+    keys: Keys, header: bytes, entries: Sequence[PackEntry], salt: bytes | None = None
+) -> bytes:
     records = b"".join(
         _ENTRY.pack(
             e.id, e.kind, e.compression, e.key, e.nonce, e.offset, e.stored_length, e.raw_length
         )
         for e in entries
     )
-    salt = os.urandom(SALT_BYTES)
+    salt = os.urandom(SALT_BYTES) if salt is None else salt
     aad = keys.aad(Kind.DIRECTORY, object_id(header))
     directory = salt + seal(keys.directory_key(salt), aad, records)
     return directory + len(directory).to_bytes(4, "little") + _END_MAGIC
+
+
+class MovedBlob(NamedTuple):
+    """A blob on its way from one pack to another: as it is stored, with its key as it is sealed."""
+
+    sealed_key: bytes
+    entry: PackEntry
+    stored: bytes | memoryview
+
+
+def join_moved(keys: Keys, kind: int, blobs: Sequence[MovedBlob]) -> tuple[bytes, PackSummary]:
+    """Return a pack of blobs of other packs, and what the index will say of it.
+
+    Nothing is opened, so a writer key suffices. The blobs lie in the order given: shuffle them.
+    """
+    table = list(dict.fromkeys(blob.sealed_key for blob in blobs))
+    number_of = {sealed: number for number, sealed in enumerate(table)}
+    header = _header_start(kind, len(table)) + b"".join(table)
+    entries, at = [], len(header)
+    for blob in blobs:
+        entry = replace(blob.entry, key=number_of[blob.sealed_key], offset=at)
+        entries.append(entry)
+        at += entry.stored_length
+    parts = [header, *(blob.stored for blob in blobs), _seal_directory(keys, header, entries)]
+    pack = b"".join(parts)
+    return pack, PackSummary(object_id(pack), kind, len(pack), len(table), tuple(entries))
+
+
+def rebuild_frame(keys: Keys, summary: PackSummary, stored: bytes) -> bytes | None:
+    """Return a pack of which only what surrounds the blobs was damaged, or was cut off or added.
+
+    Header and directory follow from what the index says, as far as they are not random; that the
+    result has the hash in its name proves it. None where it has not.
+    """
+    table_end = summary.header_bytes
+    blobs_end = table_end + sum(entry.stored_length for entry in summary.entries)
+    salt = stored[blobs_end : blobs_end + SALT_BYTES]
+    if len(salt) < SALT_BYTES or not 0 < summary.key_count < 1 << 16:
+        return None
+    header = _header_start(summary.kind, summary.key_count) + stored[HEADER_BYTES:table_end]
+    directory = _seal_directory(keys, header, summary.entries, salt)
+    pack = header + stored[table_end:blobs_end] + directory
+    return pack if object_id(pack) == summary.id else None
+
+
+def _header_start(kind: int, key_count: int) -> bytes:
+    return _MAGIC + bytes((FORMAT_VERSION, kind)) + key_count.to_bytes(2, "little")
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,11 +303,16 @@ def open_pack_key(keys: Keys, header: PackHeader, number: int) -> bytes:
     """
     if number >= len(header.table):
         raise DecodeError(f"the pack has no key {number}")
-    if header.kind == META_PACK:
-        return keys.meta_pack_key(header.table[number])
+    return open_key_entry(keys, header.kind, header.table[number])
+
+
+def open_key_entry(keys: Keys, pack_kind: int, sealed: bytes) -> bytes:
+    """Return the key that one entry of a key table holds; raises as `open_pack_key`."""
+    if pack_kind == META_PACK:
+        return keys.meta_pack_key(sealed)
     if keys.private is None:
         raise ValueError("data packs open with the full key only")
-    return keys.private.open_pack_key(header.table[number], keys.repository_id)
+    return keys.private.open_pack_key(sealed, keys.repository_id)
 
 
 def open_blob(keys: Keys, pack_key: bytes, entry: PackEntry, stored: bytes | memoryview) -> bytes:

@@ -8,7 +8,8 @@ from snap.errors import IntegrityError
 
 from .catalog import Problem
 from .codec import DecodeError
-from .ids import object_id, pack_name
+from .ids import ObjectId, object_id, pack_name
+from .lost import Damage
 from .pack import (
     DATA_PACK,
     PackEntry,
@@ -19,6 +20,7 @@ from .pack import (
     read_directory,
 )
 from .repository import Repository
+from .salvage import take_blob
 
 
 @dataclass(slots=True)
@@ -27,6 +29,7 @@ class Findings:
 
     errors: list[Problem] = field(default_factory=list)
     hints: list[str] = field(default_factory=list)
+    damage: Damage = field(default_factory=Damage)
 
     def add(self, name: str, problem: object) -> None:
         """Keep a problem of one object, or of one place in a snapshot."""
@@ -45,12 +48,17 @@ class Findings:
 
 
 class PackCheck:
-    """Checks packs one after the other; one pack is in memory at a time."""
+    """Checks packs one after the other; one pack is in memory at a time.
+
+    Attributes:
+        vanished: Packs that were gone when they were to be read: a prune may have taken them.
+    """
 
     def __init__(self, repository: Repository, findings: Findings) -> None:
         self._repository = repository
         self._findings = findings
         self.bytes_read = 0
+        self.vanished: list[PackSummary] = []
 
     def check(self, pack: PackSummary) -> None:
         """Read a pack whole: hash, directory, index entries, and every blob that can be opened."""
@@ -58,7 +66,7 @@ class PackCheck:
         try:
             stored = self._repository.backend.get(name)
         except ObjectNotFound:
-            self._findings.add(name, "missing")
+            self.vanished.append(pack)
             return
         except ShortRead as error:
             self._findings.add(name, error)
@@ -90,6 +98,7 @@ class PackCheck:
             )
         except DecodeError as error:
             self._findings.add(name, error)
+            self._take_blobs(pack, view)
             return
         indexed = set(self._repository.cache.entries_of(pack.id))
         if indexed != set(entries) or pack.key_count != len(header.table):
@@ -109,3 +118,13 @@ class PackCheck:
                 open_blob(self._repository.keys, opened[entry.key], entry, stored)
             except DecodeError as error:
                 self._findings.add(name, f"blob {entry.id.hex()}: {error}")
+                self._findings.damage.places.add((ObjectId(bytes.fromhex(name[-64:])), entry.id))
+
+    def _take_blobs(self, pack: PackSummary, view: memoryview) -> None:
+        """Find out, by what the index says, which blobs a pack without a directory has whole."""
+        keys = self._repository.keys
+        if pack.kind == DATA_PACK and keys.private is None:
+            return
+        for entry in self._repository.cache.entries_of(pack.id):
+            if take_blob(keys, pack, view, entry) is None:
+                self._findings.damage.places.add((pack.id, entry.id))

@@ -1,0 +1,474 @@
+"""Repairing a repository from what it has itself (spec/FORMAT.md §2.1, spec/DESIGN.md).
+
+What is written comes first: packs with what was saved of damaged ones, index objects that name
+all that can be read. Only then are damaged and replaced objects set aside, each put aside before it
+is deleted. So dying at any point leaves everything that could be read where it can be read, and the
+next run goes on.
+"""
+
+import threading
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
+
+from snap.backends.base import ObjectNotFound, ShortRead
+from snap.errors import IntegrityError
+
+from .aside import keep_aside, set_aside
+from .catalog import Problem, readable_snapshots
+from .check import check_key_slots, read_index_anew
+from .codec import DecodeError
+from .holdings import StoredPacks
+from .ids import BlobId, Kind, ObjectId, id_of_name, object_id, pack_name
+from .index import PackColumns, join_columns
+from .lease import Lease, Owner, RepositoryLocked, is_dead, list_leases
+from .lost import Damage, Losses, collect_losses
+from .objects import StoredObject, each_object
+from .pack import DATA_PACK, META_PACK, PackSummary, read_directory, rebuild_frame
+from .pack_check import Findings
+from .progress import Reporter
+from .repository import INDEX_PREFIX, Repository
+from .salvage import Salvaged, salvage
+from .transfer import problem_of
+
+OPERATION = "repair"
+PRUNING = frozenset({"prune"})
+_INDEX_BLOBS = 250_000
+"""Blobs that one new index object names: 52 bytes each in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class RebuildOptions:
+    """How to repair.
+
+    Attributes:
+        read_data: Read data packs whole as well; without it those of a right size are believed.
+        dry_run: Write nothing.
+        doomed: Packs that a prune has marked: it decides about them, nothing is done with them.
+    """
+
+    owner: Owner
+    read_data: bool = False
+    dry_run: bool = False
+    doomed: Collection[ObjectId] = frozenset()
+
+
+@dataclass(slots=True)
+class RebuildReport:
+    """What a repair found and did, or with ``dry_run`` would do.
+
+    Attributes:
+        indexed: Packs that no index object named, and one names now.
+        unread: How many of these were taken by their directory, their blobs not read.
+        healed: Packs that have their very bytes again, and what was wrong with them.
+        gone: Packs that the index named and the store does not have; it names them no more.
+        aside: What was moved aside, and why.
+        left: What is damaged still, and why.
+        blobs_saved: Blobs of damaged packs that were put into new ones.
+        blobs_lost: Blobs of damaged packs that no pack has whole.
+        losses: What the snapshots lost, by path.
+        snapshots: How many can be read.
+        bytes_read: Bytes of packs read whole.
+        bytes: Bytes put into packs.
+    """
+
+    indexed: list[str] = field(default_factory=list)
+    unread: int = 0
+    healed: list[Problem] = field(default_factory=list)
+    gone: list[Problem] = field(default_factory=list)
+    aside: list[Problem] = field(default_factory=list)
+    left: list[Problem] = field(default_factory=list)
+    blobs_saved: int = 0
+    blobs_lost: int = 0
+    losses: Losses = field(default_factory=Losses)
+    snapshots: int = 0
+    bytes_read: int = 0
+    bytes: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Return whether everything is whole that a snapshot needs."""
+        return not self.left and not self.losses.count
+
+
+def run_rebuild(
+    repository: Repository, options: RebuildOptions, reporter: Reporter
+) -> RebuildReport:
+    """Repair a repository without a copy. Nothing is deleted that is not kept aside.
+
+    A writer key repairs the index and metadata packs; of damaged data packs it cannot tell which
+    blobs are whole, so these are left as they are.
+
+    Raises:
+        RepositoryLocked: a prune runs, or the own lease ran out.
+        BackendError: the store failed; what was done stays.
+    """
+    run = _Rebuild(repository, options, reporter)
+    if options.dry_run:
+        try:
+            run.repair()
+        finally:
+            repository.cache.drop_indexes(run.supposed)
+        return run.report
+    with Lease(repository.backend, repository.keys, options.owner, repository.clock) as lease:
+        refuse_beside_prune(repository, lease, options.owner.hostname)
+        run.lease = lease
+        run.repair()
+    return run.report
+
+
+def refuse_beside_prune(repository: Repository, own: Lease, hostname: str) -> None:
+    """Refuse while a prune runs: it decides by what the index said when it looked.
+
+    Raises:
+        RepositoryLocked: one runs, or somebody whose lease cannot be read.
+    """
+    store_now_ns = repository.backend.stat(own.name).modified_ns
+    for state in list_leases(repository.backend, repository.keys):
+        if state.id == own.id or is_dead(state, store_now_ns, hostname):
+            continue
+        if state.owner is None:
+            raise RepositoryLocked(
+                f"{state.name} cannot be read: it may be a prune that runs",
+                "a lease that is not renewed counts for nothing after 30 minutes: try again then",
+            )
+        if state.owner.operation in PRUNING:
+            raise RepositoryLocked(
+                f"a prune runs on {state.owner.hostname} (process {state.owner.pid})",
+                "try again when it has ended",
+            )
+
+
+class _Rebuild:
+    """One repair.
+
+    Attributes:
+        supposed: In a dry run, index objects that only the cache has.
+    """
+
+    def __init__(self, repository: Repository, options: RebuildOptions, reporter: Reporter) -> None:
+        self._repository = repository
+        self._backend = repository.backend
+        self._options = options
+        self._reporter = reporter
+        self._doomed = frozenset(options.doomed)
+        self._lock = threading.Lock()
+        self._pending: list[PackColumns] = []
+        self._bad: dict[str, Problem] = {}
+        self._drop: set[ObjectId] = set()
+        self._damage = Damage()
+        self.lease: Lease | None = None
+        self.supposed: list[ObjectId] = []
+        self.report = RebuildReport()
+
+    def repair(self) -> None:
+        """Do all of it."""
+        self._repository.cache.forget_metadata()
+        findings = Findings()
+        check_key_slots(self._repository, findings)
+        read_index_anew(self._repository, findings)
+        # What is added from now on is in the cache as well.
+        self._repository.blobs.settle()
+        indexes = self._repository.cache.index_ids()
+        self._examine()
+        self._save()
+        self._flush()
+        self._confirm()
+        self._replace_indexes(indexes)
+        for problem in findings.errors:
+            self._set_aside(problem)
+        for name in sorted(self._bad):
+            self._set_aside(self._bad[name])
+        self._conclude()
+
+    def _confirm(self) -> None:
+        if self.lease is not None:
+            self.lease.confirm()
+
+    # Looking
+
+    def _examine(self) -> None:
+        """Compare the packs with the index; read those that have to be."""
+        stored = StoredPacks(self._backend)
+        whole: list[StoredObject] = []
+        contradicted = {pack for pack, _ in self._repository.cache.contradictions()}
+        for pack in self._repository.cache.packs():
+            size = stored.take(pack.kind, pack.id)
+            if pack.id in self._doomed:
+                continue
+            name = pack_name(pack.kind, pack.id)
+            if size is None:
+                size = self._look_again(name, pack.id)
+                if size is None:
+                    continue
+            if size != pack.size_bytes:
+                self._damage.sizes[pack.id] = size
+            is_doubtful = size != pack.size_bytes or pack.id in contradicted
+            if pack.kind == META_PACK or self._options.read_data or is_doubtful:
+                whole.append(StoredObject(name, size))
+        by_directory: list[str] = []
+        for name in stored.names():
+            if id_of_name(name) in self._doomed:
+                continue
+            if name.startswith("meta/") or self._options.read_data or _is_misplaced(name):
+                size = stored.size_bytes(_kind_of(name), _id_of(name))
+                whole.append(StoredObject(name, self._size_of(name) if size is None else size))
+            else:
+                by_directory.append(name)
+        self._read(whole, by_directory)
+
+    def _size_of(self, name: str) -> int:
+        try:
+            return self._backend.stat(name).size_bytes
+        except ObjectNotFound:
+            return 0
+
+    def _look_again(self, name: str, id_: ObjectId) -> int | None:
+        """Return the size of a pack that was not listed, and note one that is not there."""
+        try:
+            return self._backend.stat(name).size_bytes
+        except ObjectNotFound:
+            self.report.gone.append(Problem(name, "missing"))
+            self._damage.sizes[id_] = None
+            self._drop.add(id_)
+            return None
+
+    def _read(self, whole: list[StoredObject], by_directory: list[str]) -> None:
+        self._reporter.start("reading packs", sum(one.size_bytes for one in whole))
+        each_object(whole, self._read_whole)
+        for name in by_directory:
+            self._read_directory(name)
+        self._reporter.finish()
+
+    def _read_whole(self, one: StoredObject) -> None:
+        """Compare a pack's bytes with its name, and its directory with the index."""
+        try:
+            stored = self._backend.get(one.name)
+            problem = _problem_with(one.name, stored)
+            truth = None if problem else self._truth(one.name, stored)
+        except ObjectNotFound:
+            # Deleted since it was listed.
+            return
+        except (DecodeError, ShortRead) as error:
+            problem, truth, stored = str(error), None, b""
+        self._reporter.advance(one.size_bytes, item=one.name[-64:][:8])
+        with self._lock:
+            self.report.bytes_read += len(stored)
+            if truth is None:
+                self._bad[one.name] = Problem(one.name, problem)
+                return
+            known = self._known(truth.id)
+            if known is None:
+                self.report.indexed.append(one.name)
+            elif known != truth:
+                self._drop.add(truth.id)
+            if known != truth:
+                self._adopt(truth)
+
+    def _truth(self, name: str, stored: bytes) -> PackSummary:
+        """Return what a whole pack's directory says."""
+        header, entries = read_directory(
+            self._repository.keys, len(stored), lambda o, n: stored[o : o + n]
+        )
+        if header.kind != _kind_of(name):
+            raise DecodeError("a pack of another kind")
+        return PackSummary(_id_of(name), header.kind, len(stored), len(header.table), entries)
+
+    def _read_directory(self, name: str) -> None:
+        """Take a pack into the index by its directory, which proves itself, not the blobs."""
+        try:
+            size = self._backend.stat(name).size_bytes
+            header, entries = read_directory(
+                self._repository.keys, size, lambda o, n: self._backend.get(name, o, n)
+            )
+            if header.kind != _kind_of(name):
+                raise DecodeError("a pack of another kind")
+        except ObjectNotFound:
+            return
+        except (DecodeError, ShortRead) as error:
+            self._bad[name] = Problem(name, str(error))
+            return
+        self.report.unread += 1
+        self.report.indexed.append(name)
+        self._adopt(PackSummary(_id_of(name), header.kind, size, len(header.table), entries))
+
+    def _known(self, id_: ObjectId) -> PackSummary | None:
+        """Return what the index says of a pack, None where no index object names it."""
+        pack = self._repository.cache.pack(id_)
+        if pack is None:
+            return None
+        entries = dict.fromkeys(self._repository.cache.entries_of(id_))
+        return replace(pack, entries=tuple(entries))
+
+    # Writing
+
+    def _adopt(self, pack: PackSummary) -> None:
+        """Have a new index object name a pack."""
+        self._pending.append(PackColumns.of(pack))
+        if sum(columns.count for columns in self._pending) >= _INDEX_BLOBS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._pending:
+            self._put_index(self._pending)
+            self._pending = []
+
+    def _put_index(self, packs: list[PackColumns]) -> None:
+        self._confirm()
+        body = join_columns(packs)
+        if self._options.dry_run:
+            id_ = object_id(b"".join(pack.id for pack in packs))
+            self.supposed.append(id_)
+        else:
+            id_ = self._repository.put_object(INDEX_PREFIX, Kind.INDEX, body)
+        self._repository.cache.add_index(id_, packs)
+
+    def _save(self) -> None:
+        """Save what is whole of damaged packs; leave those of which that cannot be told."""
+        if self._bad:
+            self._reporter.start("saving what is whole", None)
+        for name in sorted(self._bad):
+            if _is_misplaced(name):
+                self._put_in_place(name)
+            elif not self._save_one(name):
+                del self._bad[name]
+        if self._bad:
+            self._reporter.finish()
+
+    def _put_in_place(self, name: str) -> None:
+        """Put what lies under a wrong name where it belongs, unless it is there."""
+        stored = self._backend.get(name)
+        id_ = object_id(stored)
+        if id_ != id_of_name(name) or self._known(id_) is not None:
+            return
+        for kind in (DATA_PACK, META_PACK):
+            proper = pack_name(kind, id_)
+            try:
+                truth = self._truth(proper, stored)
+            except DecodeError:
+                continue
+            if not self._options.dry_run:
+                self._backend.put(proper, stored)
+            self.report.indexed.append(proper)
+            self._adopt(truth)
+
+    def _save_one(self, name: str) -> bool:
+        """Return whether the damaged pack can be set aside."""
+        try:
+            stored = self._backend.get(name)
+        except (ObjectNotFound, ShortRead) as error:
+            self.report.left.append(problem_of(name, error))
+            return False
+        id_ = _id_of(name)
+        known = self._known(id_)
+        is_indexed = known is not None
+        if known is None:
+            try:
+                known = self._truth(name, stored)
+            except DecodeError:
+                # Nothing says what was in it.
+                return True
+        whole = rebuild_frame(self._repository.keys, known, stored)
+        if whole is not None:
+            self._heal(name, whole, None if is_indexed else known)
+            return False
+        if known.kind == DATA_PACK and self._repository.keys.private is None:
+            problem = self._bad[name].problem
+            told = f"{problem}; a writer key cannot tell which of its blobs are whole"
+            self.report.left.append(Problem(name, told))
+            return False
+        found = salvage(self._repository.keys, known, stored, self._is_elsewhere)
+        self._note(name, id_, found)
+        if is_indexed:
+            self._drop.add(id_)
+        return True
+
+    def _heal(self, name: str, whole: bytes, unindexed: PackSummary | None) -> None:
+        """Put back a pack's very bytes; the damaged ones are kept aside first."""
+        if not self._options.dry_run:
+            keep_aside(self._backend, name)
+            self._backend.put(name, whole)
+        self.report.healed.append(self._bad[name])
+        self.report.bytes += len(whole)
+        self._damage.sizes.pop(_id_of(name), None)
+        if unindexed is not None:
+            self.report.indexed.append(name)
+            self._adopt(unindexed)
+
+    def _note(self, name: str, id_: ObjectId, found: Salvaged) -> None:
+        self.report.blobs_saved += found.saved
+        self.report.blobs_lost += len(found.lost)
+        self._damage.places.update((id_, blob) for blob in found.lost)
+        problem = self._bad[name].problem
+        self._bad[name] = Problem(
+            name, f"{problem}; {found.whole} of its {found.whole + found.damaged} blobs are whole"
+        )
+        if found.pack is None or found.summary is None:
+            return
+        if not self._options.dry_run:
+            self._backend.put(pack_name(found.summary.kind, found.summary.id), found.pack)
+            self._adopt(found.summary)
+        self.report.bytes += len(found.pack)
+
+    def _is_elsewhere(self, blob: BlobId) -> bool:
+        """Return whether a blob lies in a pack that stays and that nothing is known against."""
+        for place in self._repository.cache.locate(blob):
+            name = pack_name(place.pack_kind, place.pack_id)
+            if name in self._bad or place.pack_id in self._damage.sizes:
+                continue
+            if place.pack_id not in self._doomed and place.pack_id not in self._drop:
+                return True
+        return False
+
+    def _replace_indexes(self, indexes: Iterable[ObjectId]) -> None:
+        """Replace those of these index objects that name packs of which they are wrong."""
+        if not self._drop or self._options.dry_run:
+            return
+        for id_ in indexes:
+            name = f"{INDEX_PREFIX}{id_.hex()}"
+            try:
+                packs = self._repository.read_index(name)
+            except (ObjectNotFound, IntegrityError):
+                continue
+            if not self._drop & {pack.id for pack in packs}:
+                continue
+            kept = [pack for pack in packs if pack.id not in self._drop]
+            if kept:
+                self._put_index(kept)
+            self._set_aside(Problem(name, "named packs that are lost or damaged: replaced"))
+            self._repository.cache.drop_indexes([id_])
+
+    def _set_aside(self, problem: Problem) -> None:
+        reason = "" if self._options.dry_run else set_aside(self._backend, problem.object)
+        if reason:
+            self.report.left.append(Problem(problem.object, f"{problem.problem}; {reason}"))
+        else:
+            self.report.aside.append(problem)
+
+    def _conclude(self) -> None:
+        """Set damaged snapshots aside, and say what is lost of the others."""
+        snapshots, problems = readable_snapshots(self._repository)
+        for problem in problems:
+            self._set_aside(replace(problem, problem=problem.problem.removeprefix("damaged: ")))
+        self._repository.holdings.forget()
+        self.report.snapshots = len(snapshots)
+        self.report.losses = collect_losses(self._repository, snapshots, self._damage)
+
+
+def _problem_with(name: str, stored: bytes) -> str:
+    """Return what a pack's bytes show against its name, or nothing."""
+    if object_id(stored) != id_of_name(name):
+        return "its bytes do not have the hash in its name"
+    return "lies under a wrong name" if _is_misplaced(name) else ""
+
+
+def _is_misplaced(name: str) -> bool:
+    id_ = id_of_name(name)
+    return id_ is None or name != pack_name(_kind_of(name), id_)
+
+
+def _kind_of(name: str) -> int:
+    return DATA_PACK if name.startswith("data/") else META_PACK
+
+
+def _id_of(name: str) -> ObjectId:
+    return ObjectId(bytes.fromhex(name[-64:]))
