@@ -14,6 +14,7 @@ from snap.repo.repository import Repository
 from .check_backend import check_backend
 from .copies import copy_option, fallback_copies
 from .errors import DAMAGED, OK
+from .losses import losses_record, print_losses
 from .options import SnapCommand
 from .output import counted, print_json, print_line, print_table, shown_size
 from .progress import open_reporter
@@ -108,6 +109,7 @@ def summary_of(checked: Checked) -> dict[str, Any]:
             {"object": e.object, "problem": e.problem, "whole_in": whole_in[e.object]}
             for e in report.errors
         ],
+        **losses_record(report.losses),
         "hints": list(report.hints),
         "snapshots": report.snapshots,
         "packs": report.packs,
@@ -127,6 +129,7 @@ def print_checked(checked: Checked, settings: Settings) -> None:
                 row.append(", ".join(whole_in[row[0]]) or "-")
         print_table(columns, rows)
         print()
+        print_losses(report.losses)
     if not settings.quiet:
         for hint in report.hints:
             print_line(f"note: {hint}")
@@ -138,7 +141,9 @@ def print_checked(checked: Checked, settings: Settings) -> None:
         if not settings.quiet:
             print_line("no problems found")
     else:
-        print_line(f"{counted(len(report.errors), 'problem')} found")
         healing = sorted({name for names in whole_in.values() for name in names})
+        if not healing:
+            print_line("'snap repair' saves what can be saved ('--dry-run' says what that is)")
+        print_line(f"{counted(len(report.errors), 'problem')} found")
         if healing:
             print_line(f"heal it with: snap repair --from {healing[0]}")

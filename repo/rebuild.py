@@ -23,11 +23,19 @@ from .index import PackColumns, join_columns
 from .lease import Lease, Owner, RepositoryLocked, is_dead, list_leases
 from .lost import Damage, Losses, collect_losses
 from .objects import StoredObject, each_object
-from .pack import DATA_PACK, META_PACK, PackSummary, read_directory, rebuild_frame
+from .pack import (
+    DATA_PACK,
+    META_PACK,
+    PackSummary,
+    open_blob,
+    open_key_entry,
+    read_directory,
+    rebuild_frame,
+)
 from .pack_check import Findings
 from .progress import Reporter
 from .repository import INDEX_PREFIX, Repository
-from .salvage import Salvaged, salvage
+from .salvage import Salvaged, salvage, take_blob
 from .transfer import problem_of
 
 OPERATION = "repair"
@@ -138,6 +146,17 @@ def refuse_beside_prune(repository: Repository, own: Lease, hostname: str) -> No
             )
 
 
+class _Readable:
+    """Metadata blobs that a dry run has saved in memory."""
+
+    def __init__(self) -> None:
+        self.blobs: dict[BlobId, bytes] = {}
+
+    def read_blob(self, id_: BlobId, kind: Kind) -> bytes | None:
+        del kind
+        return self.blobs.get(id_)
+
+
 class _Rebuild:
     """One repair.
 
@@ -154,10 +173,12 @@ class _Rebuild:
         self._lock = threading.Lock()
         self._pending: list[PackColumns] = []
         self._bad: dict[str, Problem] = {}
+        self._misplaced: set[str] = set()
         self._drop: set[ObjectId] = set()
         self._damage = Damage()
         self.lease: Lease | None = None
         self.supposed: list[ObjectId] = []
+        self._readable = _Readable()
         self.report = RebuildReport()
 
     def repair(self) -> None:
@@ -270,6 +291,7 @@ class _Rebuild:
             self._repository.keys, len(stored), lambda o, n: stored[o : o + n]
         )
         if header.kind != _kind_of(name):
+            self._misplaced.add(name)
             raise DecodeError("a pack of another kind")
         return PackSummary(_id_of(name), header.kind, len(stored), len(header.table), entries)
 
@@ -281,6 +303,7 @@ class _Rebuild:
                 self._repository.keys, size, lambda o, n: self._backend.get(name, o, n)
             )
             if header.kind != _kind_of(name):
+                self._misplaced.add(name)
                 raise DecodeError("a pack of another kind")
         except ObjectNotFound:
             return
@@ -324,32 +347,33 @@ class _Rebuild:
 
     def _save(self) -> None:
         """Save what is whole of damaged packs; leave those of which that cannot be told."""
-        if self._bad:
-            self._reporter.start("saving what is whole", None)
-        for name in sorted(self._bad):
-            if _is_misplaced(name):
-                self._put_in_place(name)
-            elif not self._save_one(name):
+        if not self._bad:
+            return
+        self._reporter.start("saving what is whole", None)
+        misplaced = {n for n in self._bad if n in self._misplaced or _is_misplaced(n)}
+        for name in sorted(misplaced):
+            self._put_in_place(name)
+        for name in sorted(self._bad.keys() - misplaced):
+            if not self._save_one(name):
                 del self._bad[name]
-        if self._bad:
-            self._reporter.finish()
+        self._reporter.finish()
 
     def _put_in_place(self, name: str) -> None:
-        """Put what lies under a wrong name where it belongs, unless it is there."""
+        """Put a whole pack that lies under a wrong name where it belongs, unless it is there."""
         stored = self._backend.get(name)
         id_ = object_id(stored)
-        if id_ != id_of_name(name) or self._known(id_) is not None:
-            return
-        for kind in (DATA_PACK, META_PACK):
-            proper = pack_name(kind, id_)
+        for proper in (pack_name(kind, id_) for kind in (DATA_PACK, META_PACK)):
             try:
                 truth = self._truth(proper, stored)
             except DecodeError:
                 continue
-            if not self._options.dry_run:
-                self._backend.put(proper, stored)
-            self.report.indexed.append(proper)
-            self._adopt(truth)
+            known = self._known(id_)
+            if id_ != id_of_name(name) or (known is not None and id_ not in self._damage.sizes):
+                return
+            if proper not in self._bad:
+                self._bad[proper] = Problem(proper, "missing: it lay under a wrong name")
+            self._heal(proper, stored, truth, is_indexed=known is not None)
+            del self._bad[proper]
 
     def _save_one(self, name: str) -> bool:
         """Return whether the damaged pack can be set aside."""
@@ -369,7 +393,7 @@ class _Rebuild:
                 return True
         whole = rebuild_frame(self._repository.keys, known, stored)
         if whole is not None:
-            self._heal(name, whole, None if is_indexed else known)
+            self._heal(name, whole, known, is_indexed=is_indexed)
             return False
         if known.kind == DATA_PACK and self._repository.keys.private is None:
             problem = self._bad[name].problem
@@ -377,22 +401,40 @@ class _Rebuild:
             self.report.left.append(Problem(name, told))
             return False
         found = salvage(self._repository.keys, known, stored, self._is_elsewhere)
+        self._suppose(known, stored)
         self._note(name, id_, found)
         if is_indexed:
             self._drop.add(id_)
+        elif self._options.dry_run:
+            self._adopt(known)
         return True
 
-    def _heal(self, name: str, whole: bytes, unindexed: PackSummary | None) -> None:
-        """Put back a pack's very bytes; the damaged ones are kept aside first."""
+    def _heal(self, name: str, whole: bytes, pack: PackSummary, *, is_indexed: bool) -> None:
+        """Put a pack's very bytes; damaged ones are kept aside first."""
         if not self._options.dry_run:
             keep_aside(self._backend, name)
             self._backend.put(name, whole)
+        self._suppose(pack, whole)
         self.report.healed.append(self._bad[name])
+        self.report.gone = [problem for problem in self.report.gone if problem.object != name]
         self.report.bytes += len(whole)
-        self._damage.sizes.pop(_id_of(name), None)
-        if unindexed is not None:
+        self._damage.sizes.pop(pack.id, None)
+        self._drop.discard(pack.id)
+        if not is_indexed:
             self.report.indexed.append(name)
-            self._adopt(unindexed)
+            self._adopt(pack)
+
+    def _suppose(self, pack: PackSummary, stored: bytes) -> None:
+        """In a dry run, have the metadata at hand that would be readable afterwards."""
+        if not self._options.dry_run or pack.kind != META_PACK:
+            return
+        keys, view = self._repository.keys, memoryview(stored)
+        for entry in pack.entries:
+            blob = take_blob(keys, pack, view, entry)
+            if blob is not None:
+                key = open_key_entry(keys, pack.kind, blob.sealed_key)
+                self._readable.blobs[entry.id] = open_blob(keys, key, entry, blob.stored)
+        self._repository.blobs.set_elsewhere(self._readable)
 
     def _note(self, name: str, id_: ObjectId, found: Salvaged) -> None:
         self.report.blobs_saved += found.saved
@@ -421,7 +463,7 @@ class _Rebuild:
 
     def _replace_indexes(self, indexes: Iterable[ObjectId]) -> None:
         """Replace those of these index objects that name packs of which they are wrong."""
-        if not self._drop or self._options.dry_run:
+        if not self._drop:
             return
         for id_ in indexes:
             name = f"{INDEX_PREFIX}{id_.hex()}"
@@ -432,10 +474,11 @@ class _Rebuild:
             if not self._drop & {pack.id for pack in packs}:
                 continue
             kept = [pack for pack in packs if pack.id not in self._drop]
-            if kept:
+            if kept and not self._options.dry_run:
                 self._put_index(kept)
             self._set_aside(Problem(name, "named packs that are lost or damaged: replaced"))
-            self._repository.cache.drop_indexes([id_])
+            if not self._options.dry_run:
+                self._repository.cache.drop_indexes([id_])
 
     def _set_aside(self, problem: Problem) -> None:
         reason = "" if self._options.dry_run else set_aside(self._backend, problem.object)
@@ -450,6 +493,7 @@ class _Rebuild:
         for problem in problems:
             self._set_aside(replace(problem, problem=problem.problem.removeprefix("damaged: ")))
         self._repository.holdings.forget()
+        self.report.indexed.sort()
         self.report.snapshots = len(snapshots)
         self.report.losses = collect_losses(self._repository, snapshots, self._damage)
 
