@@ -1,5 +1,6 @@
 """``snap check``: whether all that is stored is whole."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import click
 
 from snap.errors import UsageError
+from snap.repo.catalog import Problem
 from snap.repo.check import CheckReport, run_check
 from snap.repo.fallback import Fallback, OtherCopy
 from snap.repo.repository import Repository
@@ -118,11 +120,27 @@ def summary_of(checked: Checked) -> dict[str, Any]:
     }
 
 
+def _rows(errors: Sequence[Problem]) -> list[list[str]]:
+    """Return objects with their problems; of the blobs that a file lost only the first."""
+    rows, lost = [], Counter[str]()
+    for error in errors:
+        if error.problem.startswith("needs blob "):
+            lost[error.object] += 1
+            if lost[error.object] > 1:
+                continue
+        rows.append([error.object, error.problem])
+    for row in rows:
+        more = lost[row[0]] - 1
+        if more > 0 and row[1].startswith("needs blob "):
+            row[1] += f", as {counted(more, 'other is', 'others are')}"
+    return rows
+
+
 def print_checked(checked: Checked, settings: Settings) -> None:
     """Print what a check found, for people."""
     report, whole_in = checked.report, checked.whole_in
     if report.errors:
-        columns, rows = ["object", "~problem"], [[e.object, e.problem] for e in report.errors]
+        columns, rows = ["object", "~problem"], _rows(report.errors)
         if any(whole_in.values()):
             columns.append("~whole in copy")
             for row in rows:

@@ -30,12 +30,14 @@ class Findings:
     errors: list[Problem] = field(default_factory=list)
     hints: list[str] = field(default_factory=list)
     damage: Damage = field(default_factory=Damage)
+    _known: set[Problem] = field(default_factory=set)
 
     def add(self, name: str, problem: object) -> None:
         """Keep a problem of one object, or of one place in a snapshot."""
         text = str(problem).removeprefix(f"{name}: ").removeprefix("damaged: ")
         found = Problem(name, text)
-        if found not in self.errors:
+        if found not in self._known:
+            self._known.add(found)
             self.errors.append(found)
 
     def blame(self, where: str, error: Exception) -> None:

@@ -6,7 +6,6 @@ is deleted. So dying at any point leaves everything that could be read where it 
 next run goes on.
 """
 
-import threading
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
@@ -17,25 +16,24 @@ from .aside import keep_aside, set_aside
 from .catalog import Problem, readable_snapshots
 from .check import check_key_slots, read_index_anew
 from .codec import DecodeError
-from .holdings import StoredPacks
+from .examine import Examination, id_in
 from .ids import BlobId, Kind, ObjectId, id_of_name, object_id, pack_name
 from .index import PackColumns, join_columns
 from .lease import Lease, Owner, RepositoryLocked, is_dead, list_leases
-from .lost import Damage, Losses, collect_losses
-from .objects import StoredObject, each_object
+from .lost import Losses, collect_losses
 from .pack import (
     DATA_PACK,
     META_PACK,
     PackSummary,
     open_blob,
     open_key_entry,
-    read_directory,
     rebuild_frame,
 )
 from .pack_check import Findings
 from .progress import Reporter
-from .repository import INDEX_PREFIX, Repository
+from .repository import INDEX_PREFIX, SNAPSHOT_PREFIX, Repository
 from .salvage import Salvaged, salvage, take_blob
+from .slots import KEY_PREFIX
 from .transfer import problem_of
 
 OPERATION = "repair"
@@ -94,8 +92,9 @@ class RebuildReport:
 
     @property
     def ok(self) -> bool:
-        """Return whether everything is whole that a snapshot needs."""
-        return not self.left and not self.losses.count
+        """Return whether nothing is damaged any more and nothing was found to be lost."""
+        gone = any(p.object.startswith((SNAPSHOT_PREFIX, KEY_PREFIX)) for p in self.aside)
+        return not self.left and not self.losses.count and not gone
 
 
 def run_rebuild(
@@ -170,12 +169,8 @@ class _Rebuild:
         self._options = options
         self._reporter = reporter
         self._doomed = frozenset(options.doomed)
-        self._lock = threading.Lock()
         self._pending: list[PackColumns] = []
-        self._bad: dict[str, Problem] = {}
-        self._misplaced: set[str] = set()
-        self._drop: set[ObjectId] = set()
-        self._damage = Damage()
+        self._found = Examination(repository, self._doomed, self._adopt)
         self.lease: Lease | None = None
         self.supposed: list[ObjectId] = []
         self._readable = _Readable()
@@ -190,139 +185,24 @@ class _Rebuild:
         # What is added from now on is in the cache as well.
         self._repository.blobs.settle()
         indexes = self._repository.cache.index_ids()
-        self._examine()
+        self._found.run(self._reporter, read_data=self._options.read_data)
+        self.report.indexed += self._found.indexed
+        self.report.gone += self._found.gone
+        self.report.unread = self._found.unread
+        self.report.bytes_read = self._found.bytes_read
         self._save()
         self._flush()
         self._confirm()
         self._replace_indexes(indexes)
         for problem in findings.errors:
             self._set_aside(problem)
-        for name in sorted(self._bad):
-            self._set_aside(self._bad[name])
+        for name in sorted(self._found.bad):
+            self._set_aside(self._found.bad[name])
         self._conclude()
 
     def _confirm(self) -> None:
         if self.lease is not None:
             self.lease.confirm()
-
-    # Looking
-
-    def _examine(self) -> None:
-        """Compare the packs with the index; read those that have to be."""
-        stored = StoredPacks(self._backend)
-        whole: list[StoredObject] = []
-        contradicted = {pack for pack, _ in self._repository.cache.contradictions()}
-        for pack in self._repository.cache.packs():
-            size = stored.take(pack.kind, pack.id)
-            if pack.id in self._doomed:
-                continue
-            name = pack_name(pack.kind, pack.id)
-            if size is None:
-                size = self._look_again(name, pack.id)
-                if size is None:
-                    continue
-            if size != pack.size_bytes:
-                self._damage.sizes[pack.id] = size
-            is_doubtful = size != pack.size_bytes or pack.id in contradicted
-            if pack.kind == META_PACK or self._options.read_data or is_doubtful:
-                whole.append(StoredObject(name, size))
-        by_directory: list[str] = []
-        for name in stored.names():
-            if id_of_name(name) in self._doomed:
-                continue
-            if name.startswith("meta/") or self._options.read_data or _is_misplaced(name):
-                size = stored.size_bytes(_kind_of(name), _id_of(name))
-                whole.append(StoredObject(name, self._size_of(name) if size is None else size))
-            else:
-                by_directory.append(name)
-        self._read(whole, by_directory)
-
-    def _size_of(self, name: str) -> int:
-        try:
-            return self._backend.stat(name).size_bytes
-        except ObjectNotFound:
-            return 0
-
-    def _look_again(self, name: str, id_: ObjectId) -> int | None:
-        """Return the size of a pack that was not listed, and note one that is not there."""
-        try:
-            return self._backend.stat(name).size_bytes
-        except ObjectNotFound:
-            self.report.gone.append(Problem(name, "missing"))
-            self._damage.sizes[id_] = None
-            self._drop.add(id_)
-            return None
-
-    def _read(self, whole: list[StoredObject], by_directory: list[str]) -> None:
-        self._reporter.start("reading packs", sum(one.size_bytes for one in whole))
-        each_object(whole, self._read_whole)
-        for name in by_directory:
-            self._read_directory(name)
-        self._reporter.finish()
-
-    def _read_whole(self, one: StoredObject) -> None:
-        """Compare a pack's bytes with its name, and its directory with the index."""
-        try:
-            stored = self._backend.get(one.name)
-            problem = _problem_with(one.name, stored)
-            truth = None if problem else self._truth(one.name, stored)
-        except ObjectNotFound:
-            # Deleted since it was listed.
-            return
-        except (DecodeError, ShortRead) as error:
-            problem, truth, stored = str(error), None, b""
-        self._reporter.advance(one.size_bytes, item=one.name[-64:][:8])
-        with self._lock:
-            self.report.bytes_read += len(stored)
-            if truth is None:
-                self._bad[one.name] = Problem(one.name, problem)
-                return
-            known = self._known(truth.id)
-            if known is None:
-                self.report.indexed.append(one.name)
-            elif known != truth:
-                self._drop.add(truth.id)
-            if known != truth:
-                self._adopt(truth)
-
-    def _truth(self, name: str, stored: bytes) -> PackSummary:
-        """Return what a whole pack's directory says."""
-        header, entries = read_directory(
-            self._repository.keys, len(stored), lambda o, n: stored[o : o + n]
-        )
-        if header.kind != _kind_of(name):
-            self._misplaced.add(name)
-            raise DecodeError("a pack of another kind")
-        return PackSummary(_id_of(name), header.kind, len(stored), len(header.table), entries)
-
-    def _read_directory(self, name: str) -> None:
-        """Take a pack into the index by its directory, which proves itself, not the blobs."""
-        try:
-            size = self._backend.stat(name).size_bytes
-            header, entries = read_directory(
-                self._repository.keys, size, lambda o, n: self._backend.get(name, o, n)
-            )
-            if header.kind != _kind_of(name):
-                self._misplaced.add(name)
-                raise DecodeError("a pack of another kind")
-        except ObjectNotFound:
-            return
-        except (DecodeError, ShortRead) as error:
-            self._bad[name] = Problem(name, str(error))
-            return
-        self.report.unread += 1
-        self.report.indexed.append(name)
-        self._adopt(PackSummary(_id_of(name), header.kind, size, len(header.table), entries))
-
-    def _known(self, id_: ObjectId) -> PackSummary | None:
-        """Return what the index says of a pack, None where no index object names it."""
-        pack = self._repository.cache.pack(id_)
-        if pack is None:
-            return None
-        entries = dict.fromkeys(self._repository.cache.entries_of(id_))
-        return replace(pack, entries=tuple(entries))
-
-    # Writing
 
     def _adopt(self, pack: PackSummary) -> None:
         """Have a new index object name a pack."""
@@ -347,15 +227,15 @@ class _Rebuild:
 
     def _save(self) -> None:
         """Save what is whole of damaged packs; leave those of which that cannot be told."""
-        if not self._bad:
+        if not self._found.bad:
             return
         self._reporter.start("saving what is whole", None)
-        misplaced = {n for n in self._bad if n in self._misplaced or _is_misplaced(n)}
+        misplaced = self._found.bad.keys() & self._found.misplaced
         for name in sorted(misplaced):
             self._put_in_place(name)
-        for name in sorted(self._bad.keys() - misplaced):
+        for name in sorted(self._found.bad.keys() - misplaced):
             if not self._save_one(name):
-                del self._bad[name]
+                del self._found.bad[name]
         self._reporter.finish()
 
     def _put_in_place(self, name: str) -> None:
@@ -364,16 +244,17 @@ class _Rebuild:
         id_ = object_id(stored)
         for proper in (pack_name(kind, id_) for kind in (DATA_PACK, META_PACK)):
             try:
-                truth = self._truth(proper, stored)
+                truth = self._found.truth(proper, stored)
             except DecodeError:
                 continue
-            known = self._known(id_)
-            if id_ != id_of_name(name) or (known is not None and id_ not in self._damage.sizes):
+            known = self._found.known(id_)
+            is_there = known is not None and id_ not in self._found.damage.sizes
+            if is_there or id_ != id_of_name(name):
                 return
-            if proper not in self._bad:
-                self._bad[proper] = Problem(proper, "missing: it lay under a wrong name")
+            if proper not in self._found.bad:
+                self._found.bad[proper] = Problem(proper, "missing: it lay under a wrong name")
             self._heal(proper, stored, truth, is_indexed=known is not None)
-            del self._bad[proper]
+            del self._found.bad[proper]
 
     def _save_one(self, name: str) -> bool:
         """Return whether the damaged pack can be set aside."""
@@ -382,12 +263,12 @@ class _Rebuild:
         except (ObjectNotFound, ShortRead) as error:
             self.report.left.append(problem_of(name, error))
             return False
-        id_ = _id_of(name)
-        known = self._known(id_)
+        id_ = id_in(name)
+        known = self._found.known(id_)
         is_indexed = known is not None
         if known is None:
             try:
-                known = self._truth(name, stored)
+                known = self._found.truth(name, stored)
             except DecodeError:
                 # Nothing says what was in it.
                 return True
@@ -396,7 +277,7 @@ class _Rebuild:
             self._heal(name, whole, known, is_indexed=is_indexed)
             return False
         if known.kind == DATA_PACK and self._repository.keys.private is None:
-            problem = self._bad[name].problem
+            problem = self._found.bad[name].problem
             told = f"{problem}; a writer key cannot tell which of its blobs are whole"
             self.report.left.append(Problem(name, told))
             return False
@@ -404,7 +285,7 @@ class _Rebuild:
         self._suppose(known, stored)
         self._note(name, id_, found)
         if is_indexed:
-            self._drop.add(id_)
+            self._found.drop.add(id_)
         elif self._options.dry_run:
             self._adopt(known)
         return True
@@ -415,11 +296,11 @@ class _Rebuild:
             keep_aside(self._backend, name)
             self._backend.put(name, whole)
         self._suppose(pack, whole)
-        self.report.healed.append(self._bad[name])
+        self.report.healed.append(self._found.bad[name])
         self.report.gone = [problem for problem in self.report.gone if problem.object != name]
         self.report.bytes += len(whole)
-        self._damage.sizes.pop(pack.id, None)
-        self._drop.discard(pack.id)
+        self._found.damage.sizes.pop(pack.id, None)
+        self._found.drop.discard(pack.id)
         if not is_indexed:
             self.report.indexed.append(name)
             self._adopt(pack)
@@ -439,9 +320,9 @@ class _Rebuild:
     def _note(self, name: str, id_: ObjectId, found: Salvaged) -> None:
         self.report.blobs_saved += found.saved
         self.report.blobs_lost += len(found.lost)
-        self._damage.places.update((id_, blob) for blob in found.lost)
-        problem = self._bad[name].problem
-        self._bad[name] = Problem(
+        self._found.damage.places.update((id_, blob) for blob in found.lost)
+        problem = self._found.bad[name].problem
+        self._found.bad[name] = Problem(
             name, f"{problem}; {found.whole} of its {found.whole + found.damaged} blobs are whole"
         )
         if found.pack is None or found.summary is None:
@@ -455,15 +336,15 @@ class _Rebuild:
         """Return whether a blob lies in a pack that stays and that nothing is known against."""
         for place in self._repository.cache.locate(blob):
             name = pack_name(place.pack_kind, place.pack_id)
-            if name in self._bad or place.pack_id in self._damage.sizes:
+            if name in self._found.bad or place.pack_id in self._found.damage.sizes:
                 continue
-            if place.pack_id not in self._doomed and place.pack_id not in self._drop:
+            if place.pack_id not in self._doomed and place.pack_id not in self._found.drop:
                 return True
         return False
 
     def _replace_indexes(self, indexes: Iterable[ObjectId]) -> None:
         """Replace those of these index objects that name packs of which they are wrong."""
-        if not self._drop:
+        if not self._found.drop:
             return
         for id_ in indexes:
             name = f"{INDEX_PREFIX}{id_.hex()}"
@@ -471,9 +352,9 @@ class _Rebuild:
                 packs = self._repository.read_index(name)
             except (ObjectNotFound, IntegrityError):
                 continue
-            if not self._drop & {pack.id for pack in packs}:
+            if not self._found.drop & {pack.id for pack in packs}:
                 continue
-            kept = [pack for pack in packs if pack.id not in self._drop]
+            kept = [pack for pack in packs if pack.id not in self._found.drop]
             if kept and not self._options.dry_run:
                 self._put_index(kept)
             self._set_aside(Problem(name, "named packs that are lost or damaged: replaced"))
@@ -495,24 +376,4 @@ class _Rebuild:
         self._repository.holdings.forget()
         self.report.indexed.sort()
         self.report.snapshots = len(snapshots)
-        self.report.losses = collect_losses(self._repository, snapshots, self._damage)
-
-
-def _problem_with(name: str, stored: bytes) -> str:
-    """Return what a pack's bytes show against its name, or nothing."""
-    if object_id(stored) != id_of_name(name):
-        return "its bytes do not have the hash in its name"
-    return "lies under a wrong name" if _is_misplaced(name) else ""
-
-
-def _is_misplaced(name: str) -> bool:
-    id_ = id_of_name(name)
-    return id_ is None or name != pack_name(_kind_of(name), id_)
-
-
-def _kind_of(name: str) -> int:
-    return DATA_PACK if name.startswith("data/") else META_PACK
-
-
-def _id_of(name: str) -> ObjectId:
-    return ObjectId(bytes.fromhex(name[-64:]))
+        self.report.losses = collect_losses(self._repository, snapshots, self._found.damage)
