@@ -1,8 +1,10 @@
 """Setting damaged objects aside: out of the format's names, and not lost (spec/FORMAT.md §2.1)."""
 
+import contextlib
+
 from snap.backends.base import Backend, ObjectNotFound, PermissionDenied
 
-from .ids import object_id
+from .ids import id_of_name, object_id
 
 ASIDE_PREFIX = "aside/"
 _DIGITS = 16
@@ -13,31 +15,31 @@ def aside_name(name: str, stored: bytes) -> str:
     return f"{ASIDE_PREFIX}{name}-{object_id(stored).hex()[:_DIGITS]}"
 
 
-def keep_aside(backend: Backend, name: str) -> bool:
-    """Keep a copy of an object's bytes; return whether there was one.
+def keep_aside(backend: Backend, name: str) -> None:
+    """Keep a copy of an object's bytes, if there is one.
 
     A copy made earlier, of other bytes under this name, stays.
     """
-    try:
+    with contextlib.suppress(ObjectNotFound):
         stored = backend.get(name)
-    except ObjectNotFound:
-        return False
-    backend.put(aside_name(name, stored), stored)
-    return True
+        backend.put(aside_name(name, stored), stored)
 
 
-def set_aside(backend: Backend, name: str) -> str:
+def set_aside(backend: Backend, name: str, *, even_whole: bool = False) -> str:
     """Move an object aside: it is put there before it is deleted, so dying leaves one or both.
 
-    Return why it stays nevertheless, or nothing.
+    Return why it stays nevertheless, or nothing. One that proves to be what its name says stays,
+    unless ``even_whole``: what was seen was then damaged on its way.
 
     Raises:
         BackendError: the store failed; the object is as before.
     """
     try:
         before = backend.stat(name)
-        if not keep_aside(backend, name):
-            return ""
+        stored = backend.get(name)
+        if object_id(stored) == id_of_name(name) and not even_whole:
+            return "it was whole when it was read again: check memory, network and disk"
+        backend.put(aside_name(name, stored), stored)
         if backend.stat(name) != before:
             return "it was put anew meanwhile"
         backend.delete(name)

@@ -265,6 +265,10 @@ class _Rebuild:
             return False
         id_ = id_in(name)
         known = self._found.known(id_)
+        if known is not None and object_id(stored) == id_ and len(stored) == known.size_bytes:
+            told = f"{self._found.bad[name].problem}; it was whole when it was read again"
+            self.report.left.append(Problem(name, told))
+            return False
         is_indexed = known is not None
         if known is None:
             try:
@@ -362,7 +366,10 @@ class _Rebuild:
                 self._repository.cache.drop_indexes([id_])
 
     def _set_aside(self, problem: Problem) -> None:
-        reason = "" if self._options.dry_run else set_aside(self._backend, problem.object)
+        even_whole = "hash in its name" not in problem.problem
+        reason = ""
+        if not self._options.dry_run:
+            reason = set_aside(self._backend, problem.object, even_whole=even_whole)
         if reason:
             self.report.left.append(Problem(problem.object, f"{problem.problem}; {reason}"))
         else:

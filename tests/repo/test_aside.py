@@ -2,7 +2,7 @@ from snap.backends.base import Buffer, ObjectRetained
 from snap.backends.faulty import Fault, FaultyBackend
 from snap.backends.memory import MemoryBackend
 from snap.repo.aside import ASIDE_PREFIX, aside_name, set_aside
-from snap.repo.ids import id_of_name
+from snap.repo.ids import id_of_name, object_id
 
 NAME = "data/ab/" + "ab" * 32
 
@@ -63,3 +63,13 @@ def test_what_was_put_anew_meanwhile_is_not_taken_away() -> None:
 
     assert set_aside(Healing(backend), NAME) == "it was put anew meanwhile"
     assert backend.get(NAME) == b"whole again"
+
+
+def test_what_is_whole_when_it_is_read_again_stays_unless_that_is_meant() -> None:
+    backend = MemoryBackend()
+    name = "index/" + object_id(b"whole").hex()
+    backend.put(name, b"whole")
+    assert "read again" in set_aside(backend, name)
+    assert names(backend) == [name]
+    assert set_aside(backend, name, even_whole=True) == ""
+    assert names(backend) == [aside_name(name, b"whole")]

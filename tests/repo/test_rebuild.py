@@ -263,6 +263,19 @@ def test_what_the_store_does_not_let_go_stays_and_is_told(place: Place) -> None:
     assert pack in names(backend, "data/")
 
 
+@pytest.mark.parametrize("prefix", ["data/", "index/", "snapshots/"])
+def test_what_was_damaged_on_its_way_only_stays_where_it_is(place: Place, prefix: str) -> None:
+    backend, recovery = place
+    before = objects(backend)
+    once = Fault("get", prefix=prefix, error=None, change=lambda d: d[:-1] + bytes([d[-1] ^ 1]))
+    report = rebuild(FaultyBackend(backend, once), recovery)
+    assert not report.ok
+    assert "read again" in report.left[0].problem
+    after = objects(backend)
+    assert before.items() <= after.items()
+    assert not [name for name in after if name.startswith(ASIDE_PREFIX)]
+
+
 def damaged_in_many_ways(place: Place, *, index: bool = True) -> MemoryBackend:
     backend = clone(place[0])
     data, meta = names(backend, "data/"), names(backend, "meta/")
