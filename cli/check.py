@@ -160,7 +160,7 @@ def print_checked(checked: Checked, settings: Settings) -> None:
             print_line("no problems found")
     else:
         healing = sorted({name for names in whole_in.values() for name in names})
-        if not healing:
+        if not healing and not settings.quiet:
             print_line("'snap repair' saves what can be saved ('--dry-run' says what that is)")
         print_line(f"{counted(len(report.errors), 'problem')} found")
         if healing:

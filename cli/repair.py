@@ -7,10 +7,12 @@ from typing import Any
 import click
 
 from snap.backends.location import open_backend
-from snap.errors import UsageError
+from snap.errors import IntegrityError, UsageError
 from snap.repo.clock import system_clock
+from snap.repo.config import CONFIG_NAME
 from snap.repo.lease import Owner
 from snap.repo.lost import Losses
+from snap.repo.mend_config import mend_config
 from snap.repo.rebuild import OPERATION, RebuildOptions, RebuildReport, run_rebuild
 from snap.repo.repair import RepairReport, run_repair, unlock_either
 
@@ -122,15 +124,42 @@ def _print_for_people(report: RepairReport, place: CopyPlace, settings: Settings
 
 def _rebuild(settings: Settings, *, read_data: bool, dry_run: bool) -> int:
     options = RebuildOptions(_owner(), read_data=read_data, dry_run=dry_run)
+    try:
+        return _rebuild_opened(settings, options)
+    except IntegrityError as error:
+        if not str(error).startswith(f"{CONFIG_NAME}: "):
+            raise
+        _mend_config(settings, error, dry_run=dry_run)
+    return _rebuild_opened(settings, options)
+
+
+def _mend_config(settings: Settings, error: IntegrityError, *, dry_run: bool) -> None:
+    """Write ``config`` anew where that is why the repository could not be opened."""
+    backend = open_backend(location_of(settings), settings.limits)
+    try:
+        is_mended = mend_config(backend, read_password(settings), system_clock, dry_run=dry_run)
+    finally:
+        backend.close()
+    if not is_mended:
+        raise error
+    if dry_run:
+        raise IntegrityError(
+            f"{error}: it would be written anew",
+            "run 'snap repair': nothing else can be looked at before",
+        )
+    print_warning(f"{error}: it was written anew, the damaged one kept", as_json=settings.json)
+
+
+def _rebuild_opened(settings: Settings, options: RebuildOptions) -> int:
     with open_session(settings) as repository:
         with open_reporter(settings, "") as reporter:
             report = run_rebuild(repository, options, reporter)
         # What the index said before it was repaired is in the report.
         repository.warnings.clear()
     if settings.json:
-        print_json(_rebuild_summary(report, dry_run=dry_run))
+        print_json(_rebuild_summary(report, dry_run=options.dry_run))
     else:
-        _print_rebuilt(report, settings, dry_run=dry_run)
+        _print_rebuilt(report, settings, dry_run=options.dry_run)
     return OK if report.ok else DAMAGED
 
 

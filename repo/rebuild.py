@@ -38,7 +38,7 @@ from .transfer import problem_of
 
 OPERATION = "repair"
 PRUNING = frozenset({"prune"})
-_INDEX_BLOBS = 250_000
+_INDEX_BLOBS = 50_000
 """Blobs that one new index object names: 52 bytes each in memory."""
 
 
