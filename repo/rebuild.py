@@ -9,13 +9,14 @@ next run goes on.
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
-from snap.backends.base import ObjectNotFound, ShortRead
+from snap.backends.base import Backend, ObjectNotFound, ShortRead
 from snap.errors import IntegrityError
 
 from .aside import keep_aside, set_aside
 from .catalog import Problem, readable_snapshots
 from .check import check_key_slots, read_index_anew
 from .codec import DecodeError
+from .crypto import Keys
 from .examine import Examination, id_in
 from .ids import BlobId, Kind, ObjectId, id_of_name, object_id, pack_name
 from .index import PackColumns, join_columns
@@ -117,20 +118,20 @@ def run_rebuild(
             repository.cache.drop_indexes(run.supposed)
         return run.report
     with Lease(repository.backend, repository.keys, options.owner, repository.clock) as lease:
-        refuse_beside_prune(repository, lease, options.owner.hostname)
+        refuse_beside_prune(repository.backend, repository.keys, lease, options.owner.hostname)
         run.lease = lease
         run.repair()
     return run.report
 
 
-def refuse_beside_prune(repository: Repository, own: Lease, hostname: str) -> None:
+def refuse_beside_prune(backend: Backend, keys: Keys, own: Lease, hostname: str) -> None:
     """Refuse while a prune runs: it decides by what the index said when it looked.
 
     Raises:
         RepositoryLocked: one runs, or somebody whose lease cannot be read.
     """
-    store_now_ns = repository.backend.stat(own.name).modified_ns
-    for state in list_leases(repository.backend, repository.keys):
+    store_now_ns = backend.stat(own.name).modified_ns
+    for state in list_leases(backend, keys):
         if state.id == own.id or is_dead(state, store_now_ns, hostname):
             continue
         if state.owner is None:
@@ -171,6 +172,7 @@ class _Rebuild:
         self._doomed = frozenset(options.doomed)
         self._pending: list[PackColumns] = []
         self._found = Examination(repository, self._doomed, self._adopt)
+        self._untrusted: set[str] = set()
         self.lease: Lease | None = None
         self.supposed: list[ObjectId] = []
         self._readable = _Readable()
@@ -229,6 +231,7 @@ class _Rebuild:
         """Save what is whole of damaged packs; leave those of which that cannot be told."""
         if not self._found.bad:
             return
+        self._untrusted = set(self._found.bad)
         self._reporter.start("saving what is whole", None)
         misplaced = self._found.bad.keys() & self._found.misplaced
         for name in sorted(misplaced):
@@ -303,6 +306,7 @@ class _Rebuild:
         self.report.healed.append(self._found.bad[name])
         self.report.gone = [problem for problem in self.report.gone if problem.object != name]
         self.report.bytes += len(whole)
+        self._untrusted.discard(name)
         self._found.damage.sizes.pop(pack.id, None)
         self._found.drop.discard(pack.id)
         if not is_indexed:
@@ -340,7 +344,7 @@ class _Rebuild:
         """Return whether a blob lies in a pack that stays and that nothing is known against."""
         for place in self._repository.cache.locate(blob):
             name = pack_name(place.pack_kind, place.pack_id)
-            if name in self._found.bad or place.pack_id in self._found.damage.sizes:
+            if name in self._untrusted or place.pack_id in self._found.damage.sizes:
                 continue
             if place.pack_id not in self._doomed and place.pack_id not in self._found.drop:
                 return True

@@ -122,6 +122,27 @@ def test_what_is_lost_is_told_by_path_and_a_backup_heals_the_older_snapshots(
     snap.ok("repair", "--read-data")
 
 
+@pytest.mark.parametrize("repaired", [False, True], ids=["alone", "after repair"])
+def test_trees_that_are_lost_are_healed_by_the_next_backup(
+    initialized: Snap, folder: Path, clean: Path, repaired: bool
+) -> None:
+    snap = initialized
+    id_ = snap.ok("backup", "folder", "--json").summary["snapshot_id"]
+    for pack in stored(clean, "meta"):
+        pack.unlink()
+    if repaired:
+        found = snap("repair", "--json")
+        assert found.code == 4
+        assert [(e["component"], e["path"]) for e in found.summary["lost"]] == [("folder", "")]
+    snap.ok("backup", "folder")
+    snap.ok("restore", id_, "--target", clean / "out", "--no-cache")
+    assert (clean / "out/folder/sub/b.bin").read_bytes() == (folder / "sub/b.bin").read_bytes()
+    # Without a repair the index still names the packs that are gone.
+    assert snap("check", "--read-data").code == (0 if repaired else 4)
+    snap.ok("repair")
+    snap.ok("check", "--read-data")
+
+
 def damage(pack: Path) -> None:
     """Flip a bit in the middle, in a blob."""
     pack.chmod(0o600)
