@@ -1,5 +1,6 @@
 """``snap check``: whether all that is stored is whole."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import click
 
 from snap.errors import UsageError
+from snap.repo.catalog import Problem
 from snap.repo.check import CheckReport, run_check
 from snap.repo.fallback import Fallback, OtherCopy
 from snap.repo.repository import Repository
@@ -15,6 +17,7 @@ from snap.repo.retention import Span
 from .check_backend import check_backend
 from .copies import copy_option, fallback_copies
 from .errors import DAMAGED, OK
+from .losses import losses_record, print_losses
 from .options import SnapCommand
 from .output import counted, print_json, print_line, print_table, shown_size
 from .progress import open_reporter
@@ -149,6 +152,7 @@ def summary_of(checked: Checked) -> dict[str, Any]:
             }
             for e in report.errors
         ],
+        **losses_record(report.losses),
         "hints": list(report.hints),
         "snapshots": report.snapshots,
         "packs": report.packs,
@@ -159,17 +163,34 @@ def summary_of(checked: Checked) -> dict[str, Any]:
     }
 
 
+def _rows(errors: Sequence[Problem]) -> list[list[str]]:
+    """Return objects with their problems; of the blobs that a file lost only the first."""
+    rows, lost = [], Counter[str]()
+    for error in errors:
+        if error.problem.startswith("needs blob "):
+            lost[error.object] += 1
+            if lost[error.object] > 1:
+                continue
+        rows.append([error.object, error.problem])
+    for row in rows:
+        more = lost[row[0]] - 1
+        if more > 0 and row[1].startswith("needs blob "):
+            row[1] += f", as {counted(more, 'other is', 'others are')}"
+    return rows
+
+
 def print_checked(checked: Checked, settings: Settings) -> None:
     """Print what a check found, for people."""
     report, whole_in = checked.report, checked.whole_in
     if report.errors:
-        columns, rows = ["object", "~problem"], [[e.object, e.problem] for e in report.errors]
+        columns, rows = ["object", "~problem"], _rows(report.errors)
         if any(whole_in.values()):
             columns.append("~whole in copy")
             for row in rows:
                 row.append(", ".join(whole_in[row[0]]) or "-")
         print_table(columns, rows)
         print()
+        print_losses(report.losses)
     if not settings.quiet:
         for hint in report.hints:
             print_line(f"note: {hint}")
@@ -179,11 +200,17 @@ def print_checked(checked: Checked, settings: Settings) -> None:
         )
         if report.verified.packs:
             print_line(told_verified(report.verified))
-    if report.ok:
-        if not settings.quiet:
-            print_line("no problems found")
-    else:
-        print_line(f"{counted(len(report.errors), 'problem')} found")
-        healing = sorted({name for names in whole_in.values() for name in names})
-        if healing:
-            print_line(f"heal it with: snap repair --from {healing[0]}")
+    if not report.ok:
+        _print_verdict(checked, settings)
+    elif not settings.quiet:
+        print_line("no problems found")
+
+
+def _print_verdict(checked: Checked, settings: Settings) -> None:
+    """Print how much is wrong, and what mends it."""
+    healing = sorted({name for names in checked.whole_in.values() for name in names})
+    if not healing and not settings.quiet:
+        print_line("'snap repair' saves what can be saved ('--dry-run' says what that is)")
+    print_line(f"{counted(len(checked.report.errors), 'problem')} found")
+    if healing:
+        print_line(f"heal it with: snap repair --from {healing[0]}")

@@ -8,6 +8,7 @@ from snap.repo.catalog import select_snapshot
 from snap.repo.diff import Change, ChangeKind, diff_snapshots
 from snap.repo.source import NodeType
 
+from .losses import Gaps
 from .options import SnapCommand
 from .output import print_json, print_line, raw_name_fields, shown_path, shown_size
 from .session import open_session, usable_snapshots
@@ -51,11 +52,12 @@ def command(settings: Settings, *, old: str, new: str, pages: bool) -> int:
     or attributes changed.
     """
     totals = _Totals(dict.fromkeys(ChangeKind, 0))
+    gaps = Gaps(settings, "could not be compared")
     with open_session(settings) as repository:
         snapshots = usable_snapshots(repository, settings)
         before = select_snapshot(snapshots, old, LOCAL_ZONE)
         after = select_snapshot(snapshots, new, LOCAL_ZONE)
-        for change in diff_snapshots(repository, before, after):
+        for change in diff_snapshots(repository, before, after, gaps.tell):
             totals.count(change)
             if settings.json:
                 _print_json_change(change)
@@ -74,7 +76,7 @@ def command(settings: Settings, *, old: str, new: str, pages: bool) -> int:
         )
     elif not settings.quiet:
         _print_totals(totals)
-    return 0
+    return gaps.exit_code
 
 
 def _line(change: Change, *, pages: bool) -> str:

@@ -5,6 +5,7 @@ import click
 from snap.repo.catalog import select_snapshot
 from snap.repo.find import find
 
+from .losses import Gaps
 from .ls import long_line
 from .options import SnapCommand, filter_options
 from .output import counted, print_json, print_line
@@ -34,13 +35,14 @@ def command(
     path, with one with the whole of COMPONENT/PATH. Quote it, or the shell takes it.
     """
     matches = 0
+    gaps = Gaps(settings)
     with open_session(settings) as repository:
         snapshots = usable_snapshots(repository, settings)
         if selector is not None:
             snapshots = [select_snapshot(snapshots, selector, LOCAL_ZONE)]
         chosen = filter_snapshots(snapshots, service=service, host=host, tags=tags)
         last = None
-        for snapshot, component, path, node in find(repository, chosen, pattern):
+        for snapshot, component, path, node in find(repository, chosen, pattern, gaps.tell_of):
             matches += 1
             if settings.json:
                 print_json(
@@ -60,4 +62,4 @@ def command(
         print_json({"message_type": "summary", "matches": matches, "snapshots": len(chosen)})
     elif not settings.quiet:
         print_line(f"{counted(matches, 'match', 'matches')} in {counted(len(chosen), 'snapshot')}")
-    return 0
+    return gaps.exit_code

@@ -11,6 +11,7 @@ from snap.repo.snapshot import FAILED, Snapshot
 from snap.repo.source import NodeType
 from snap.repo.tree import Node
 
+from .losses import Gaps
 from .options import SnapCommand
 from .output import print_json, print_line, print_warning, shown_path
 from .records import node_record
@@ -43,30 +44,33 @@ def command(settings: Settings, *, snapshot: str, long_format: bool) -> int:
     selector, place = split_selector(snapshot)
     with open_session(settings) as repository:
         chosen = find_snapshot(repository, settings, selector, place)
-        for component, path, node in _listing(repository, chosen, place, settings):
+        gaps = Gaps(settings)
+        for component, path, node in _listing(repository, chosen, place, settings, gaps):
             if settings.json:
                 print_json({"message_type": "node", **node_record(component, path, node)})
             elif long_format:
                 print_line(long_line(component, path, node))
             else:
                 print_line(shown_path(component, path))
-    return 0
+    return gaps.exit_code
 
 
-def _listing(repository: Repository, snapshot: Snapshot, place: str, settings: Settings) -> Listing:
+def _listing(
+    repository: Repository, snapshot: Snapshot, place: str, settings: Settings, gaps: Gaps
+) -> Listing:
     if place:
         component, path = resolve_path(snapshot, place)
         require_tree(snapshot, component)
         if path:
             find_node(repository, snapshot, component, path)
-        return walk(repository, snapshot, component, path)
+        return walk(repository, snapshot, component, path, gaps.tell)
     for part in snapshot.components:
         if part.status == FAILED:
             print_warning(
                 f"component {part.name} failed in this snapshot: {part.error}",
                 as_json=settings.json,
             )
-    return walk(repository, snapshot)
+    return walk(repository, snapshot, lost=gaps.tell)
 
 
 def long_line(component: str, path: Sequence[bytes], node: Node) -> str:

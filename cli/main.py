@@ -31,7 +31,7 @@ COMMANDS = {
     "find": "Find files by name in the snapshots.",
     "check": "Check that all that is stored is whole.",
     "replicate": "Bring the copies of the repository up to date.",
-    "repair": "Restore damaged and lost objects of the repository from a copy.",
+    "repair": "Repair a repository, from a copy or from what it has itself.",
     "status": "Say what was backed up when, where its copies are, and what needs a hand.",
     "run": "Do the night's work: backup, sample check, forget, prune, replicate, status.",
     "forget": "Drop snapshots from the list: those named, or those that a policy lets go.",

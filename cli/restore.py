@@ -28,6 +28,7 @@ from snap.sources.verify import verify_component
 from .copies import copy_option, fallback_copies
 from .errors import DAMAGED, INCOMPLETE, OK, print_error, words_of_os_error, worst
 from .errors import FAILED as EXIT_FAILED
+from .losses import Gaps
 from .neo4j_dump import neo4j_dump
 from .options import SnapCommand
 from .output import (
@@ -120,8 +121,9 @@ def command(settings: Settings, /, **arguments: Any) -> int:
         chosen = find_snapshot(repository, settings, selector, place)
         components, path = _chosen_components(chosen, place)
         if request.dry_run:
-            parts = [_plan(repository, chosen, c, path, settings) for c in components]
-            return _print_plan(chosen, parts, root, settings)
+            gaps = Gaps(settings)
+            parts = [_plan(repository, chosen, c, path, gaps) for c in components]
+            return worst([_print_plan(chosen, parts, root, settings), gaps.exit_code])
         repository.require_full("restore")
         _make_folder(root)
         run = _Run(
@@ -340,10 +342,11 @@ def _plan(
     snapshot: Snapshot,
     component: Component,
     path: Place,
-    settings: Settings,
+    gaps: Gaps,
 ) -> _PlannedPart:
+    settings = gaps.settings
     files = size = 0
-    for name, place, node in walk(repository, snapshot, component.name, path):
+    for name, place, node in walk(repository, snapshot, component.name, path, gaps.tell):
         if settings.verbosity and not settings.json:
             print_line(shown_path(name, place))
         if node.content is not None:

@@ -11,14 +11,18 @@ from .catalog import Problem, ProblemKind, readable_snapshots
 from .holdings import StoredPacks
 from .ids import ID_BYTES, ObjectId, pack_name
 from .live import LiveBlobs
+from .lost import Losses, collect_losses
 from .pack import PackSummary
 from .pack_check import Findings, PackCheck
 from .progress import Reporter
 from .repository import INDEX_PREFIX, SNAPSHOT_PREFIX, Repository
 from .slots import KEY_PREFIX, read_slot
-from .snapshot import FAILED
+from .snapshot import FAILED, Snapshot
 from .totals import blob_totals
 from .verified import CheckMemory, Coverage, choose
+
+_LOOKS = 5
+"""So often is looked again where a prune or forget beside it changes what is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +31,14 @@ class CheckReport:
 
     Attributes:
         errors: What is damaged or missing, by object.
+        losses: What that costs the snapshots, by path.
         hints: What is unusual and harms nothing.
         bytes_read: Bytes of packs that were read whole.
         verified: How far the packs that the index names were read, by this check and before.
     """
 
     errors: list[Problem]
+    losses: Losses
     hints: list[str]
     packs: int
     blobs: int
@@ -71,8 +77,9 @@ def run_check(
     findings = Findings()
     # What this machine remembers must not hide what is damaged in the store.
     repository.cache.forget_metadata()
-    _check_key_slots(repository, findings)
-    _check_index(repository, findings)
+    check_key_slots(repository, findings)
+    read_index_anew(repository, findings)
+    _check_contradictions(repository, findings)
     presence = _Presence(repository, findings)
     snapshots = _check_snapshots(repository, findings)
     reader = PackCheck(repository, findings)
@@ -87,11 +94,14 @@ def run_check(
     )
     reporter.start("reading packs", sum(pack.size_bytes for pack in presence.take(chosen)))
     for pack in presence.take(chosen):
-        memory.note(pack.id, is_damaged=not reader.check(pack), errors=len(findings.errors))
+        is_whole = reader.check(pack)
+        if is_whole is not None:
+            memory.note(pack.id, is_damaged=not is_whole, errors=len(findings.errors))
         reporter.advance(pack.size_bytes, item=pack.id.hex()[:8])
     for name in presence.unindexed if read_fraction >= 1 else ():
         reader.check_unindexed(name)
     reporter.finish()
+    _confirm_missing(repository, findings, reader.vanished)
     if chosen and repository.keys.private is None:
         findings.hints.append(
             "with a writer key the data blobs could not be opened: hashes and directories only"
@@ -99,16 +109,18 @@ def run_check(
     memory.keep(len(findings.errors))
     return CheckReport(
         errors=findings.errors,
+        losses=_losses(repository, snapshots, findings),
         hints=findings.hints,
         packs=presence.packs,
         blobs=sum(count for count, _, _ in blob_totals(repository.cache).values()),
-        snapshots=snapshots,
+        snapshots=len(snapshots),
         bytes_read=reader.bytes_read,
         verified=memory.coverage(),
     )
 
 
-def _check_key_slots(repository: Repository, findings: Findings) -> None:
+def check_key_slots(repository: Repository, findings: Findings) -> None:
+    """Read all key slots; none is opened."""
     for name in repository.names(KEY_PREFIX):
         try:
             read_slot(repository.backend, name)
@@ -116,14 +128,27 @@ def _check_key_slots(repository: Repository, findings: Findings) -> None:
             findings.add(name, error)
 
 
-def _check_index(repository: Repository, findings: Findings) -> None:
-    """Read every index object afresh, and have the cache say what the good ones say."""
-    names = repository.names(INDEX_PREFIX)
+def read_index_anew(repository: Repository, findings: Findings) -> None:
+    """Read every index object afresh, and have the cache say what the good ones say.
+
+    A prune replaces index objects: where one vanished, its successor is looked for.
+    """
+    for _ in range(_LOOKS):
+        if not _read_listed_indexes(repository, findings):
+            return
+
+
+def _read_listed_indexes(repository: Repository, findings: Findings) -> bool:
+    """Return whether an index object was gone when it was read."""
+    is_any_gone = False
     gone = repository.cache.index_ids()
-    for name in names:
+    for name in repository.names(INDEX_PREFIX):
         try:
             packs = repository.read_index(name)
-        except (IntegrityError, ObjectNotFound, ShortRead) as error:
+        except ObjectNotFound:
+            is_any_gone = True
+            continue
+        except (IntegrityError, ShortRead) as error:
             findings.add(name, error)
             continue
         id_ = ObjectId(bytes.fromhex(name[-64:]))
@@ -133,6 +158,10 @@ def _check_index(repository: Repository, findings: Findings) -> None:
             repository.cache.add_index(id_, packs)
     # Also what only a damaged one says: it is lost to everybody else.
     repository.cache.drop_indexes(gone)
+    return is_any_gone
+
+
+def _check_contradictions(repository: Repository, findings: Findings) -> None:
     for pack_id, index_id in repository.cache.contradictions():
         name = f"{INDEX_PREFIX}{index_id.hex()}"
         text = f"describes pack {pack_id.hex()} unlike another index object"
@@ -153,22 +182,19 @@ class _Presence:
         self.packs = 0
         # Joined, 32 bytes each: there may be hundreds of thousands.
         self._present = bytearray()
-        self.absent = bytearray()
+        suspects: list[PackSummary] = []
         stored = StoredPacks(repository.backend)
         for pack in repository.cache.packs():
             self.packs += 1
             size = stored.take(pack.kind, pack.id)
-            name = pack_name(pack.kind, pack.id)
-            if size is None:
-                findings.add(name, "missing", ProblemKind.MISSING)
-                self.absent += pack.id
-                continue
-            self._present += pack.id
             if size != pack.size_bytes:
-                is_short = size < pack.size_bytes
-                kind = ProblemKind.TRUNCATED if is_short else ProblemKind.DAMAGED
-                findings.add(name, f"{size} bytes long instead of {pack.size_bytes}", kind)
+                suspects.append(pack)
+            if size is not None:
+                self._present += pack.id
         self.unindexed = stored.names()
+        _confirm_missing(repository, findings, suspects)
+        sizes = findings.damage.sizes
+        self.absent = b"".join(sorted(id_ for id_, size in sizes.items() if size is None))
         if self.unindexed:
             findings.hints.append(
                 f"{len(self.unindexed)} packs are in no index that can be read: left by an "
@@ -191,7 +217,54 @@ class _Presence:
                 yield pack
 
 
-def _check_snapshots(repository: Repository, findings: Findings) -> int:
+def _confirm_missing(
+    repository: Repository, findings: Findings, suspects: Sequence[PackSummary]
+) -> None:
+    """Look again at packs that are gone or have another size, by the index as it is now.
+
+    A prune deletes a pack after no index object names it any more; then nothing is missing.
+    """
+    if not suspects:
+        return
+    read_index_anew(repository, findings)
+    for suspect in suspects:
+        pack = repository.cache.pack(suspect.id)
+        if pack is None:
+            continue
+        name = pack_name(pack.kind, pack.id)
+        try:
+            size = repository.backend.stat(name).size_bytes
+        except ObjectNotFound:
+            findings.add(name, "missing", ProblemKind.MISSING)
+            findings.damage.sizes[pack.id] = None
+            continue
+        if size != pack.size_bytes:
+            is_short = size < pack.size_bytes
+            kind = ProblemKind.TRUNCATED if is_short else ProblemKind.DAMAGED
+            findings.add(name, f"{size} bytes long instead of {pack.size_bytes}", kind)
+            findings.damage.sizes[pack.id] = size
+
+
+def _check_snapshots(repository: Repository, findings: Findings) -> list[Snapshot]:
+    """Follow all snapshots; where something is wrong again, by the lists as they are then.
+
+    A forget or a prune beside it may have taken what was looked for.
+    """
+    before: list[str] | None = None
+    for _ in range(_LOOKS):
+        listed = repository.names(SNAPSHOT_PREFIX)
+        found = Findings()
+        snapshots = _follow_snapshots(repository, found)
+        if not found.errors or listed == before:
+            break
+        before = listed
+        read_index_anew(repository, findings)
+    for problem in found.errors:
+        findings.add(problem.object, problem.problem, problem.kind)
+    return snapshots
+
+
+def _follow_snapshots(repository: Repository, findings: Findings) -> list[Snapshot]:
     snapshots, problems = readable_snapshots(repository)
     for problem in problems:
         findings.add(problem.object, problem.problem)
@@ -203,4 +276,10 @@ def _check_snapshots(repository: Repository, findings: Findings) -> int:
                 live.follow(f"snapshot {snapshot.short_id}:{component.name}", component.subtree)
             elif component.status != FAILED:
                 findings.add(name, f"component {component.name} has no tree")
-    return len(snapshots)
+    return snapshots
+
+
+def _losses(repository: Repository, snapshots: Sequence[Snapshot], findings: Findings) -> Losses:
+    if not findings.errors:
+        return Losses()
+    return collect_losses(repository, snapshots, findings.damage)

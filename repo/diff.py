@@ -1,8 +1,11 @@
 """What changed between two snapshots, by their trees; equal subtrees are never read."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
+
+from snap.errors import IntegrityError
 
 from .browse import Place, read_directory
 from .difference import compare_contents
@@ -40,29 +43,60 @@ class Change:
     bytes_changed: int | None = None
 
 
-def diff_snapshots(repository: Repository, old: Snapshot, new: Snapshot) -> Iterator[Change]:
-    """Yield the changes from ``old`` to ``new``, by component and path."""
+Lost = Callable[[str, Place, IntegrityError], None]
+"""Is told of a component and a path in it that could not be compared, from there on, and why."""
+
+
+def diff_snapshots(
+    repository: Repository, old: Snapshot, new: Snapshot, lost: Lost | None = None
+) -> Iterator[Change]:
+    """Yield the changes from ``old`` to ``new``, by component and path.
+
+    Raises:
+        IntegrityError: something is missing or damaged, and there is no ``lost`` to be told of it.
+    """
     repository.load_readable_index()
     names = sorted({c.name for c in (*old.components, *new.components)}, key=str.encode)
     for name in names:
         before, after = old.component(name), new.component(name)
         old_tree = (before.subtree if before is not None else None) or ()
         new_tree = (after.subtree if after is not None else None) or ()
-        yield from _Comparison(repository, name).directories(old_tree, new_tree, ())
+        told = lost and partial(lost, name)
+        yield from _Comparison(repository, name, told).directories(old_tree, new_tree, ())
 
 
 class _Comparison:
-    def __init__(self, repository: Repository, component: str) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        component: str,
+        lost: Callable[[Place, IntegrityError], None] | None,
+    ) -> None:
         self._repository = repository
+        self._lost = lost
         self._component = component
         self._reuse = Reuse(repository, repository.cache.has_blob)
 
     def directories(
         self, old: Sequence[BlobId], new: Sequence[BlobId], above: Place
     ) -> Iterator[Change]:
-        """Merge two directories; tree blobs that both have hold equal nodes and are skipped."""
+        """Yield what differs; a directory is left where one of the two cannot be read on."""
         if old == new:
             return
+        try:
+            yield from self._merged(old, new, above)
+        except IntegrityError as error:
+            self._tell(above, error)
+
+    def _tell(self, place: Place, error: IntegrityError) -> None:
+        if self._lost is None:
+            raise error
+        self._lost(place, error)
+
+    def _merged(
+        self, old: Sequence[BlobId], new: Sequence[BlobId], above: Place
+    ) -> Iterator[Change]:
+        """Merge two directories; tree blobs that both have hold equal nodes and are skipped."""
         shared = set(old) & set(new)
         old_nodes = read_directory(self._repository, [id_ for id_ in old if id_ not in shared])
         new_nodes = read_directory(self._repository, [id_ for id_ in new if id_ not in shared])
@@ -103,7 +137,7 @@ class _Comparison:
             yield Change(self._component, path, ChangeKind.TYPE, b.type, _size(a), _size(b))
         elif a.target != b.target:
             yield Change(self._component, path, ChangeKind.MODIFIED, b.type, _size(a), _size(b))
-        elif (changed := self._changed_bytes(a, b)) is not None:
+        elif (changed := self._changed_bytes(a, b, path)) is not None:
             kind = ChangeKind.MODIFIED
             yield Change(self._component, path, kind, b.type, _size(a), _size(b), changed)
         elif _visible(a) != _visible(b):
@@ -112,12 +146,16 @@ class _Comparison:
         new_tree = b.subtree if b.type is NodeType.DIR else ()
         yield from self.directories(old_tree, new_tree, path)
 
-    def _changed_bytes(self, a: Node, b: Node) -> int | None:
+    def _changed_bytes(self, a: Node, b: Node, path: Place) -> int | None:
         """Return how much of a file changed, None where nothing did."""
         if a.content is None or b.content is None:
             return None
         # Equal bytes may lie in other blobs, after those were cleaned up.
-        difference = compare_contents(self._reuse, a.content, b.content)
+        try:
+            difference = compare_contents(self._reuse, a.content, b.content)
+        except IntegrityError as error:
+            self._tell(path, error)
+            return None
         return None if difference.is_equal else difference.bytes_changed
 
 

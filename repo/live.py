@@ -79,6 +79,16 @@ class LiveSet:
                 is_new = True
         return is_new
 
+    def has_blob(self, id_: BlobId) -> bool:
+        """Return whether a blob was taken in."""
+        numbers = self._cache.numbers_of(id_)
+        if self._cache.generation != self._generation:
+            return False
+        return any(
+            number >> 3 < len(self._bits) and self._bits[number >> 3] & (1 << (number & 7))
+            for number in numbers
+        )
+
 
 Report = Callable[[str, SnapError], None]
 """Is told of a place in a snapshot and what is wrong there."""

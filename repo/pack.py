@@ -107,7 +107,7 @@ class PackBuilder:
             self._key = keys.meta_pack_key(table)
         # Made once: for small blobs the key schedule costs more than the encryption.
         self._cipher = AESGCM(self._key)
-        self._header = _MAGIC + bytes((FORMAT_VERSION, kind)) + (1).to_bytes(2, "little") + table
+        self._header = _header_start(kind, 1) + table
         self._parts: list[tuple[PackEntry, bytes]] = []
         self._reserved = 0
         self.reserved_bytes = 0
@@ -192,14 +192,16 @@ def _directory_bytes(count: int) -> int:
     return _ENTRY_OVERHEAD_BYTES + count * ENTRY_BYTES + FOOTER_BYTES
 
 
-def _seal_directory(keys: Keys, header: bytes, entries: Sequence[PackEntry]) -> bytes:
+def _seal_directory(
+    keys: Keys, header: bytes, entries: Sequence[PackEntry], salt: bytes | None = None
+) -> bytes:
     records = b"".join(
         _ENTRY.pack(
             e.id, e.kind, e.compression, e.key, e.nonce, e.offset, e.stored_length, e.raw_length
         )
         for e in entries
     )
-    salt = os.urandom(SALT_BYTES)
+    salt = os.urandom(SALT_BYTES) if salt is None else salt
     aad = keys.aad(Kind.DIRECTORY, object_id(header))
     directory = salt + seal(keys.directory_key(salt), aad, records)
     return directory + len(directory).to_bytes(4, "little") + _END_MAGIC
@@ -237,8 +239,7 @@ class MovedPack:
 
     def finish(self) -> tuple[bytearray, PackSummary]:
         """Return the pack's bytes and what the index will say of it; it is of no use any more."""
-        count = len(self._table).to_bytes(2, "little")
-        header = _MAGIC + bytes((FORMAT_VERSION, self.kind)) + count + b"".join(self._table)
+        header = _header_start(self.kind, len(self._table)) + b"".join(self._table)
         pack, start = self._pack, len(header)
         entries = [
             PackEntry(
@@ -251,6 +252,27 @@ class MovedPack:
         pack += _seal_directory(self._keys, header, entries)
         key_count = len(self._table)
         return pack, PackSummary(object_id(pack), self.kind, len(pack), key_count, tuple(entries))
+
+
+def rebuild_frame(keys: Keys, summary: PackSummary, stored: bytes) -> bytes | None:
+    """Return a pack of which only what surrounds the blobs was damaged, or was cut off or added.
+
+    Header and directory follow from what the index says, as far as they are not random; that the
+    result has the hash in its name proves it. None where it has not.
+    """
+    table_end = summary.header_bytes
+    blobs_end = table_end + sum(entry.stored_length for entry in summary.entries)
+    salt = stored[blobs_end : blobs_end + SALT_BYTES]
+    if len(salt) < SALT_BYTES or not 0 < summary.key_count < 1 << 16:
+        return None
+    header = _header_start(summary.kind, summary.key_count) + stored[HEADER_BYTES:table_end]
+    directory = _seal_directory(keys, header, summary.entries, salt)
+    pack = header + stored[table_end:blobs_end] + directory
+    return pack if object_id(pack) == summary.id else None
+
+
+def _header_start(kind: int, key_count: int) -> bytes:
+    return _MAGIC + bytes((FORMAT_VERSION, kind)) + key_count.to_bytes(2, "little")
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,11 +324,16 @@ def open_pack_key(keys: Keys, header: PackHeader, number: int) -> bytes:
     """
     if number >= len(header.table):
         raise DecodeError(f"the pack has no key {number}")
-    if header.kind == META_PACK:
-        return keys.meta_pack_key(header.table[number])
+    return open_key_entry(keys, header.kind, header.table[number])
+
+
+def open_key_entry(keys: Keys, pack_kind: int, sealed: bytes) -> bytes:
+    """Return the key that one entry of a key table holds; raises as `open_pack_key`."""
+    if pack_kind == META_PACK:
+        return keys.meta_pack_key(sealed)
     if keys.private is None:
         raise ValueError("data packs open with the full key only")
-    return keys.private.open_pack_key(header.table[number], keys.repository_id)
+    return keys.private.open_pack_key(sealed, keys.repository_id)
 
 
 def open_blob(keys: Keys, pack_key: bytes, entry: PackEntry, stored: bytes | memoryview) -> bytes:

@@ -8,7 +8,8 @@ from snap.errors import IntegrityError
 
 from .catalog import Problem, ProblemKind, kind_of
 from .codec import DecodeError
-from .ids import object_id, pack_name
+from .ids import ObjectId, object_id, pack_name
+from .lost import Damage
 from .pack import (
     DATA_PACK,
     PackEntry,
@@ -19,6 +20,7 @@ from .pack import (
     read_directory,
 )
 from .repository import Repository
+from .salvage import take_blob
 
 
 @dataclass(slots=True)
@@ -27,13 +29,16 @@ class Findings:
 
     errors: list[Problem] = field(default_factory=list)
     hints: list[str] = field(default_factory=list)
+    damage: Damage = field(default_factory=Damage)
+    _known: set[Problem] = field(default_factory=set)
 
     def add(self, name: str, problem: Exception | str, kind: ProblemKind | None = None) -> None:
         """Keep a problem of one object, or of one place in a snapshot."""
         text = str(problem).removeprefix(f"{name}: ").removeprefix("damaged: ")
         told = kind_of(problem) if isinstance(problem, Exception) else ProblemKind.DAMAGED
         found = Problem(name, text, kind or told)
-        if found not in self.errors:
+        if found not in self._known:
+            self._known.add(found)
             self.errors.append(found)
 
     def blame(self, where: str, error: Exception) -> None:
@@ -46,24 +51,30 @@ class Findings:
 
 
 class PackCheck:
-    """Checks packs one after the other; one pack is in memory at a time."""
+    """Checks packs one after the other; one pack is in memory at a time.
+
+    Attributes:
+        vanished: Packs that were gone when they were to be read: a prune may have taken them.
+    """
 
     def __init__(self, repository: Repository, findings: Findings) -> None:
         self._repository = repository
         self._findings = findings
         self.bytes_read = 0
+        self.vanished: list[PackSummary] = []
 
-    def check(self, pack: PackSummary) -> bool:
+    def check(self, pack: PackSummary) -> bool | None:
         """Read a pack whole: hash, directory, index entries, and every blob that can be opened.
 
-        Return whether all of that is right.
+        Return whether all of that is right; None where it is not there any more, which a prune may
+        have done (`vanished`).
         """
         name = pack_name(pack.kind, pack.id)
         try:
             stored = self._repository.backend.get(name)
         except ObjectNotFound:
-            self._findings.add(name, "missing", ProblemKind.MISSING)
-            return False
+            self.vanished.append(pack)
+            return None
         except ShortRead as error:
             self._findings.add(name, error)
             return False
@@ -95,6 +106,7 @@ class PackCheck:
             )
         except DecodeError as error:
             self._findings.add(name, error)
+            self._take_blobs(pack, view)
             return False
         indexed = set(self._repository.cache.entries_of(pack.id))
         is_as_indexed = indexed == set(entries) and pack.key_count == len(header.table)
@@ -119,4 +131,14 @@ class PackCheck:
             except DecodeError as error:
                 all_open = False
                 self._findings.add(name, f"blob {entry.id.hex()}: {error}")
+                self._findings.damage.places.add((ObjectId(bytes.fromhex(name[-64:])), entry.id))
         return all_open
+
+    def _take_blobs(self, pack: PackSummary, view: memoryview) -> None:
+        """Find out, by what the index says, which blobs a pack without a directory has whole."""
+        keys = self._repository.keys
+        if pack.kind == DATA_PACK and keys.private is None:
+            return
+        for entry in self._repository.cache.entries_of(pack.id):
+            if take_blob(keys, pack, view, entry) is None:
+                self._findings.damage.places.add((pack.id, entry.id))

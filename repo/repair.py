@@ -24,6 +24,7 @@ from .lease import Lease, Owner, remove_dead
 from .objects import WORKERS, StoredObject, get_verified
 from .progress import Reporter
 from .readme import README_TEXT
+from .rebuild import refuse_beside_prune
 from .replicate import COPYING, first_id, list_copied
 from .repository import INDEX_PREFIX, SNAPSHOT_PREFIX, unlock
 from .slots import KEY_PREFIX
@@ -99,6 +100,7 @@ def run_repair(
     Raises:
         RepositoryNotFound: there is nothing to heal, or no copy.
         ForeignRepository: one of the two belongs to another repository.
+        RepositoryLocked: a prune runs in ``target``.
         BackendError: one of the stores failed; what was put stays.
         IntegrityError: the copy's ``config`` is damaged: heal that one first.
     """
@@ -109,6 +111,7 @@ def run_repair(
     with Lease(target, keys, owner, clock) as own, Lease(source, keys, owner, clock) as lease:
         for store, held in ((target, own), (source, lease)):
             remove_dead(store, keys, held, owner.hostname, COPYING)
+        refuse_beside_prune(target, keys, own, owner.hostname)
         run.read()
         run.heal()
         run.remember(clock)

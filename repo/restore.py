@@ -6,7 +6,7 @@ from functools import partial
 
 from snap.errors import IntegrityError
 
-from .browse import Place, find_node, require_tree, walk_directory
+from .browse import Lost, Place, find_node, require_tree, walk_directory
 from .content import OrderedReader, extents_of
 from .extents import Content, UnknownLayout
 from .interleave import read_records
@@ -52,18 +52,19 @@ def run_restore(
     """Restore a component, or what is at ``path`` in it, into ``target`` and finish that.
 
     A part that is damaged does not keep the rest from being restored: it is listed in the
-    result's problems, and no byte of it is written.
+    result's problems, and no byte of it is written. So is a folder of which not all can be read;
+    what is known of it is restored.
 
     Raises:
         FullKeyRequired: the key in use is a writer's.
-        IntegrityError: the tree itself is missing or damaged; the target is as before.
+        IntegrityError: nothing of the tree can be read; the target is as before.
         TargetError: the target cannot be written; it is as before.
     """
     repository.require_full("restore")
     repository.load_readable_index()
     run = _Run(repository, target, reporter)
     try:
-        nodes = _nodes(repository, snapshot, component, path)
+        nodes = _nodes(repository, snapshot, component, path, run.note_lost)
         run.restore(nodes, partial(find_node, repository, snapshot, component))
         root = require_tree(snapshot, component).root
         if root is not None and not path:
@@ -76,11 +77,22 @@ def run_restore(
 
 
 def _nodes(
-    repository: Repository, snapshot: Snapshot, component: str, path: Place
+    repository: Repository, snapshot: Snapshot, component: str, path: Place, lost: Lost
 ) -> Iterator[tuple[Place, Node]]:
     if not path:
         subtree = require_tree(snapshot, component).subtree or ()
-        yield from walk_directory(repository, subtree)
+        damaged: list[IntegrityError] = []
+
+        def lost_here(place: Place, error: IntegrityError) -> None:
+            damaged.append(error)
+            lost(place, error)
+
+        is_empty = True
+        for found in walk_directory(repository, subtree, (), lost_here):
+            is_empty = False
+            yield found
+        if is_empty and damaged:
+            raise damaged[0]
         return
     # A part keeps its place: folders on the way are made, with their attributes.
     for depth in range(1, len(path)):
@@ -88,7 +100,7 @@ def _nodes(
     node = find_node(repository, snapshot, component, path)
     yield path, node
     if node.type is NodeType.DIR:
-        yield from walk_directory(repository, node.subtree, path)
+        yield from walk_directory(repository, node.subtree, path, lost)
 
 
 class _Run:
@@ -98,6 +110,10 @@ class _Run:
         self._reporter = reporter
         self._problems: list[tuple[Place, str]] = []
         self.result = RestoreResult()
+
+    def note_lost(self, place: Place, error: IntegrityError) -> None:
+        """Note a folder of which not all can be read."""
+        self._problems.append((place, f"what else was in this folder is not known: {error}"))
 
     def restore(self, nodes: Iterator[tuple[Place, Node]], find: Callable[[Place], Node]) -> None:
         """Restore all nodes; ``find`` returns one again by its place."""

@@ -12,6 +12,8 @@ SUMMARY = {
     "message_type",
     "ok",
     "errors",
+    "lost",
+    "lost_count",
     "hints",
     "snapshots",
     "packs",

@@ -15,7 +15,7 @@ from snap.repo.clock import system_clock
 from snap.repo.config import RepositoryNotFound, decode_config
 from snap.repo.copy import ForeignRepository
 from snap.repo.keys import MINIMUM_COST, Capability, WrongPassword
-from snap.repo.lease import Owner
+from snap.repo.lease import Lease, Owner, RepositoryLocked
 from snap.repo.progress import SilentReporter
 from snap.repo.repair import RepairReport, run_repair, unlock_either
 from snap.repo.repository import Repository, create_repository, open_repository
@@ -268,3 +268,15 @@ def test_a_repair_whose_nth_operation_fails_is_taken_up_again(
         if fault.calls < n:
             return
     pytest.fail("more than 400 operations")
+
+
+def test_it_refuses_while_a_prune_runs_where_it_would_put(pair: Pair) -> None:
+    target, source, recovery = pair
+    flip(target, names(target, "data/")[0])
+    keys = unlock_either(target, source, recovery).keys
+    with Lease(target, keys, Owner("prune", "elsewhere", 7), system_clock):
+        before = objects(target)
+        with pytest.raises(RepositoryLocked, match="a prune runs on elsewhere"):
+            repair(target, source, recovery)
+        assert objects(target) == before
+    assert repair(target, source, recovery).ok
