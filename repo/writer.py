@@ -7,7 +7,7 @@ release the GIL, so workers use all cores.
 
 import random
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -189,6 +189,7 @@ class BlobWriter:
         self._unindexed: list[PackSummary] = []
         self._indexed_ns = repository.clock()
         self._failure: BaseException | None = None
+        self._working: list[Future[list[StoredBlob]]] = []
         self._sealing_futures: list[Future[None]] = []
         self._rooms = _Rooms(PACKS_IN_FLIGHT_BYTES)
         self._shuffle = random.SystemRandom().shuffle
@@ -225,6 +226,9 @@ class BlobWriter:
         if batch.items:
             self._budget.take(batch.cost)
             batch.future = self._pool.submit(self._work, batch)
+            with self._lock:
+                self._working = [f for f in self._working if not f.done()]
+                self._working.append(batch.future)
 
     def _work(self, batch: _Batch) -> list[StoredBlob]:
         stored = []
@@ -401,13 +405,16 @@ class BlobWriter:
     def finish(self) -> None:
         """Make all submitted blobs durable and indexed.
 
-        All tickets of `submit` must be done.
+        Waits for all that was submitted, also where nobody waits for the ticket: a file that
+        changes while it is read gives up what it began, and a pack must not be closed under it.
 
         Raises:
             SnapError: something could not be stored.
         """
         self._raise_failure()
         self.hand_over()
+        wait(self._working)
+        self._raise_failure()
         with self._lock:
             packs = list(self._filling.values())
             self._filling.clear()

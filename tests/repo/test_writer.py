@@ -1,6 +1,7 @@
 import contextlib
 import random
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -11,6 +12,7 @@ from snap.backends.memory import MemoryBackend
 from snap.repo.clock import MINUTE_NS
 from snap.repo.ids import Kind, pack_name
 from snap.repo.keys import MINIMUM_COST
+from snap.repo.pack import PackBuilder, PendingBlob
 from snap.repo.repository import Repository, create_repository, open_repository
 from snap.repo.writer import BlobWriter, WriterOptions
 
@@ -34,6 +36,25 @@ def test_blobs_are_durable_and_indexed_after_finish(
     fresh.load_index()
     for plain, future in zip(plains, stored, strict=True):
         assert fresh.load_blob(future.result().id, Kind.DATA) == plain
+
+
+def test_finish_waits_for_blobs_whose_tickets_nobody_waits_for(
+    repository: Repository, open_again: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encrypt = PackBuilder.encrypt
+
+    def slow(self: PackBuilder, blob: PendingBlob, nonce: int) -> bytes:
+        time.sleep(0.2)
+        return encrypt(self, blob, nonce)
+
+    monkeypatch.setattr(PackBuilder, "encrypt", slow)
+    writer = BlobWriter(repository, WriterOptions())
+    ticket = writer.submit(Kind.DATA, b"given up")
+    writer.finish()
+    writer.close()
+    fresh = open_again()
+    fresh.load_index()
+    assert fresh.load_blob(ticket.result().id, Kind.DATA) == b"given up"
 
 
 def test_equal_bytes_of_different_kinds_are_different_blobs(repository: Repository) -> None:
