@@ -90,6 +90,12 @@ class BlobReader:
         with self._loading:
             self._loads += 1
 
+    def forget(self) -> None:
+        """Read from the store again what was kept of packs."""
+        with self._lock:
+            for kept in (self._headers, self._pack_keys, self._small_packs):
+                kept.clear()
+
     def read(self, id_: BlobId, kind: Kind) -> bytes:
         """Return a blob's plaintext, checked against its id.
 

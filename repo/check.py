@@ -76,7 +76,7 @@ def run_check(
     """
     findings = Findings()
     # What this machine remembers must not hide what is damaged in the store.
-    repository.cache.forget_metadata()
+    repository.forget_content()
     check_key_slots(repository, findings)
     read_index_anew(repository, findings)
     _check_contradictions(repository, findings)

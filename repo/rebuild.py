@@ -180,7 +180,7 @@ class _Rebuild:
 
     def repair(self) -> None:
         """Do all of it."""
-        self._repository.cache.forget_metadata()
+        self._repository.forget_content()
         findings = Findings()
         check_key_slots(self._repository, findings)
         read_index_anew(self._repository, findings)

@@ -248,6 +248,11 @@ class Repository:
         self.holdings.add(pack.id for pack in packs)
         return id_
 
+    def forget_content(self) -> None:
+        """Read trees and packs from the store again, whatever was kept of them."""
+        self.cache.forget_metadata()
+        self.blobs.forget()
+
     def load_blob(self, id_: BlobId, kind: Kind) -> bytes:
         """Return a blob's plaintext; see `BlobReader.read`."""
         return self.blobs.read(id_, kind)

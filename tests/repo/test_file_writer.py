@@ -189,7 +189,7 @@ def test_without_companions_a_change_costs_more_and_nothing_is_wrong(
     tables = {id_: repository.load_blob(id_, Kind.EXTENTS) for id_, _ in first.lists}
     for stat in list(repository.backend.list("meta/")):
         repository.backend.delete(stat.name)
-    repository.cache.forget_metadata()
+    repository.forget_content()
     for id_, plain in tables.items():
         repository.cache.put_metadata(id_, Kind.EXTENTS, plain)
     changed = data[:100_000] + b"changed" + data[100_007:]

@@ -57,7 +57,7 @@ def test_all_that_a_snapshot_needs_is_marked_and_no_tree_is_read_twice(
     ids = [e.id for p in repository.cache.packs() for e in repository.cache.entries_of(p.id)]
     assert {marked.mark(id_) for id_ in ids} == {False}
     # What was followed is not even asked for again.
-    repository.cache.forget_metadata()
+    repository.forget_content()
     for stat in list(backend.list("meta/")):
         backend.delete(stat.name)
     following.live.follow("here", second.components[0].subtree or ())

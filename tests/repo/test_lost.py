@@ -80,7 +80,7 @@ def test_a_folder_whose_tree_is_lost_is_told_and_its_neighbours_are_looked_at(
     damage = harm(repository, blobs_of(repository, first, b"d", b"b")[0])
     tree = find_node(repository, first, "data", (b"d", b"e")).subtree[0]
     [place] = repository.cache.locate(tree)
-    repository.cache.forget_metadata()
+    repository.forget_content()
     name = f"meta/{place.pack_id.hex()[:2]}/{place.pack_id.hex()}"
     stored = bytearray(backend.get(name))
     stored[place.entry.offset] ^= 1
