@@ -6,7 +6,7 @@ is deleted. So dying at any point leaves everything that could be read where it 
 next run goes on.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from snap.backends.base import Backend, ObjectNotFound, ShortRead
@@ -17,6 +17,7 @@ from .catalog import Problem, readable_snapshots
 from .check import check_key_slots, read_index_anew
 from .codec import DecodeError
 from .crypto import Keys
+from .doomed import list_doomed
 from .examine import Examination, id_in
 from .ids import BlobId, Kind, ObjectId, id_of_name, object_id, pack_name
 from .index import PackColumns, join_columns
@@ -50,13 +51,11 @@ class RebuildOptions:
     Attributes:
         read_data: Read data packs whole as well; without it those of a right size are believed.
         dry_run: Write nothing.
-        doomed: Packs that a prune has marked: it decides about them, nothing is done with them.
     """
 
     owner: Owner
     read_data: bool = False
     dry_run: bool = False
-    doomed: Collection[ObjectId] = frozenset()
 
 
 @dataclass(slots=True)
@@ -110,8 +109,8 @@ def run_rebuild(
         RepositoryLocked: a prune runs, or the own lease ran out.
         BackendError: the store failed; what was done stays.
     """
-    run = _Rebuild(repository, options, reporter)
     if options.dry_run:
+        run = _Rebuild(repository, options, reporter)
         try:
             run.repair()
         finally:
@@ -119,6 +118,8 @@ def run_rebuild(
         return run.report
     with Lease(repository.backend, repository.keys, options.owner, repository.clock) as lease:
         refuse_beside_prune(repository.backend, repository.keys, lease, options.owner.hostname)
+        # Not earlier: what is doomed once our lease can be seen must be seen by us.
+        run = _Rebuild(repository, options, reporter)
         run.lease = lease
         run.repair()
     return run.report
@@ -169,7 +170,7 @@ class _Rebuild:
         self._backend = repository.backend
         self._options = options
         self._reporter = reporter
-        self._doomed = frozenset(options.doomed)
+        self._doomed = list_doomed(repository.backend, repository.keys).pack_ids()
         self._pending: list[PackColumns] = []
         self._found = Examination(repository, self._doomed, self._adopt)
         self._untrusted: set[str] = set()

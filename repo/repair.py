@@ -5,28 +5,34 @@ every copy. What is put was compared with its name first. Nothing is deleted.
 """
 
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from snap.backends.base import Backend, ObjectNotFound, ShortRead
 from snap.errors import IntegrityError, SnapError
 
+from .cache import Cache
 from .catalog import Problem, snapshot_at
 from .clock import Clock
 from .codec import DecodeError
 from .config import CONFIG_NAME, RepositoryConfig, RepositoryNotFound, check_config, decode_config
 from .copy import foreign
-from .crypto import Keys
+from .crypto import Keys, derive
+from .doomed import DoomedList, list_doomed
 from .envelope import open_object
-from .ids import Kind, pack_name
+from .ids import Kind, id_of_name, pack_name
 from .index import split_index
+from .keys import KeySlot
 from .lease import Lease, Owner, remove_dead
+from .live import LiveBlobs
 from .objects import WORKERS, StoredObject, get_verified
 from .progress import Reporter
 from .readme import README_TEXT
 from .rebuild import refuse_beside_prune
 from .replicate import COPYING, first_id, list_copied
-from .repository import INDEX_PREFIX, SNAPSHOT_PREFIX, unlock
+from .repository import INDEX_PREFIX, SNAPSHOT_PREFIX, Repository, unlock
 from .slots import KEY_PREFIX
 from .snapshot import Snapshot
 from .transfer import Reading, Transfer, problem_of
@@ -41,6 +47,7 @@ class Secrets:
 
     config: RepositoryConfig
     keys: Keys
+    slot: KeySlot
 
 
 @dataclass(slots=True)
@@ -50,8 +57,8 @@ class RepairReport:
     Attributes:
         healed: Objects that are whole again, and what was wrong with them.
         left: Objects that are damaged or missing still, since the copy does not have them whole.
-        returned: Of those healed, key slots and snapshots that were not damaged but gone: they may
-            have been removed on purpose.
+        returned: Of those healed, key slots and snapshots that were not damaged but gone: a key
+            slot may have been removed on purpose.
         bytes_read: Bytes of the repository that were read.
         bytes: Bytes put.
         warnings: What else the user should know.
@@ -78,10 +85,9 @@ def unlock_either(target: Backend, source: Backend, credential: str) -> Secrets:
             copy.
     """
     try:
-        config, keys, _ = unlock(target, credential, [])
+        return Secrets(*unlock(target, credential, []))
     except SnapError:
-        config, keys, _ = unlock(source, credential, [])
-    return Secrets(config, keys)
+        return Secrets(*unlock(source, credential, []))
 
 
 def run_repair(
@@ -105,7 +111,7 @@ def run_repair(
         IntegrityError: the copy's ``config`` is damaged: heal that one first.
     """
     config = _config_of_copy(source, secrets)
-    run = _Repair(target, source, secrets.keys, reporter, clock)
+    run = _Repair(target, source, secrets, reporter, clock)
     broken = _examine_config(target, secrets, run.has_common)
     keys = secrets.keys
     with Lease(target, keys, owner, clock) as own, Lease(source, keys, owner, clock) as lease:
@@ -177,11 +183,14 @@ class _Repair:
     """One repair. The objects of both stores are listed once, at the beginning."""
 
     def __init__(
-        self, target: Backend, source: Backend, keys: Keys, reporter: Reporter, clock: Clock
+        self, target: Backend, source: Backend, secrets: Secrets, reporter: Reporter, clock: Clock
     ) -> None:
         self._target = target
         self._source = source
-        self._keys = keys
+        self._secrets = secrets
+        self._keys = secrets.keys
+        self._clock = clock
+        self._doomed = DoomedList()
         self._reporter = reporter
         self._here = list_copied(target)
         self._there = list_copied(source)
@@ -198,7 +207,13 @@ class _Repair:
         self._reporter.advance(count_bytes, item=name[-64:][:8])
 
     def read(self) -> None:
-        """Compare everything that is here with its name."""
+        """Compare everything that is here with its name.
+
+        What is listed is listed anew: a pack that went before our lease could be seen is named by
+        a doomed object, or is not there.
+        """
+        self._doomed = list_doomed(self._target, self._keys)
+        self._here = list_copied(self._target)
         self._reporter.start("reading the repository", sum(self._here.values()))
         note = self._readings.note_name
         reading = Reading(self._target, advance=self._advance, workers=WORKERS, note=note)
@@ -209,10 +224,10 @@ class _Repair:
 
     def heal(self) -> None:
         """Put what is damaged or missing."""
-        packs = self._wanted_packs()
         slots = self._lacking(KEY_PREFIX)
-        index = self._lacking(INDEX_PREFIX)
         snapshots = self._wanted_snapshots()
+        index = self._wanted_index(snapshots)
+        packs = self._wanted_packs(index)
         groups = [list(map(self._stored, names)) for names in (slots, packs, index, snapshots)]
         self._reporter.start("healing", sum(one.size_bytes for group in groups for one in group))
         for group in groups:
@@ -263,22 +278,66 @@ class _Repair:
     def _wrong_with(self, name: str) -> Problem:
         return self._damaged.get(name, Problem(name, "missing"))
 
-    def _wanted_packs(self) -> list[str]:
-        """Return the packs that an index object of either store names and that are not whole here.
+    def _wanted_index(self, snapshots: list[str]) -> list[str]:
+        """Return the index objects that are damaged here, and if they are needed those missing.
 
-        And those that are damaged without being named: the copy may have them.
+        A prune writes the index anew: that one is not there says nothing. That something which the
+        snapshots need is in none, does.
         """
-        wanted = {n for n in self._damaged if n.startswith(("data/", "meta/"))}
-        for backend, name in self._indexes():
-            wanted.update(n for n in self._packs_of(backend, name) if not self._is_whole(n))
-        return sorted(wanted)
+        lacking = self._lacking(INDEX_PREFIX)
+        damaged = [name for name in lacking if name in self._damaged]
+        if len(lacking) == len(damaged) or (not damaged and self._is_index_enough(snapshots)):
+            return damaged
+        return lacking
 
-    def _indexes(self) -> Iterator[tuple[Backend, str]]:
+    def _is_index_enough(self, returning: list[str]) -> bool:
+        """Return whether the index objects here name all that the snapshots need."""
+        missing: list[str] = []
+        with tempfile.TemporaryDirectory(prefix="snap-cache-") as folder:
+            cache = Cache(
+                Path(folder) / "cache.sqlite",
+                bytes(16),
+                derive("cache", self._keys.metadata_secret),
+            )
+            here = Repository(
+                self._target,
+                self._secrets.config,
+                self._keys,
+                self._secrets.slot,
+                cache=cache,
+                clock=self._clock,
+            )
+            try:
+                here.load_readable_index()
+                live = LiveBlobs(here, lambda where, _: missing.append(where))
+                for backend, name in self._all_snapshots(returning):
+                    snapshot = self._read_snapshot(backend, name)
+                    for component in () if snapshot is None else snapshot.components:
+                        live.follow(component.name, component.subtree or ())
+            finally:
+                cache.close()
+        return not missing
+
+    def _all_snapshots(self, returning: list[str]) -> Iterator[tuple[Backend, str]]:
         for name in self._here:
-            if name.startswith(INDEX_PREFIX) and self._is_whole(name):
+            if name.startswith(SNAPSHOT_PREFIX) and self._is_whole(name):
                 yield self._target, name
-        for name in self._lacking(INDEX_PREFIX):
+        for name in returning:
             yield self._source, name
+
+    def _wanted_packs(self, index: list[str]) -> list[str]:
+        """Return the packs that are not whole here and that an index object names.
+
+        One here, or one of ``index`` in the copy. And those that are damaged without being named:
+        the copy may have them. One that a prune deletes is not put again: its name may go any time.
+        """
+        doomed = self._doomed.pack_ids()
+        wanted = {n for n in self._damaged if n.startswith(("data/", "meta/"))}
+        own = [n for n in self._here if n.startswith(INDEX_PREFIX) and self._is_whole(n)]
+        for backend, names in ((self._target, own), (self._source, index)):
+            for name in names:
+                wanted.update(n for n in self._packs_of(backend, name) if not self._is_whole(n))
+        return sorted(n for n in wanted if n in self._damaged or id_of_name(n) not in doomed)
 
     def _packs_of(self, backend: Backend, name: str) -> Iterator[str]:
         try:
@@ -300,8 +359,12 @@ class _Repair:
                     first = first_id(snapshot)
                     revisions[first] = max(snapshot.revision, revisions.get(first, 0))
         wanted = []
+        forgotten = self._doomed.forgotten()
         for name in self._lacking(SNAPSHOT_PREFIX):
             snapshot = self._read_snapshot(self._source, name)
+            if snapshot is not None and first_id(snapshot) in forgotten:
+                # Not lost: it was let go here.
+                continue
             is_replaced = snapshot is not None and snapshot.revision < revisions.get(
                 first_id(snapshot), 0
             )

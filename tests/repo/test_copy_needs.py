@@ -7,6 +7,9 @@ from snap.repo.catalog import list_snapshots
 from snap.repo.clock import MINUTE_NS
 from snap.repo.copy import create_copy
 from snap.repo.doomed import list_doomed
+from snap.repo.lease import Owner
+from snap.repo.progress import SilentReporter
+from snap.repo.repair import RepairReport, run_repair, unlock_either
 from snap.repo.repository import Repository, open_repository
 
 from .conftest import FakeClock, back_up
@@ -119,3 +122,55 @@ def test_a_prune_of_the_repository_does_not_disturb_its_copies(
     assert replicate(repository, place).ok
     assert restored(place, recovery_key, clock) == [files(1), files(2), files(3)]
     assert errors(place, recovery_key) == []
+
+
+def heal(
+    target: MemoryBackend, source: MemoryBackend, credential: str, clock: FakeClock
+) -> RepairReport:
+    secrets = unlock_either(target, source, credential)
+    owner = Owner("repair", "host", 1)
+    return run_repair(target, source, secrets, SilentReporter(), owner=owner, clock=clock)
+
+
+def test_repair_brings_back_what_is_lost_and_neither_what_was_forgotten_nor_what_was_pruned(
+    repository: Repository,
+    backend: MemoryBackend,
+    place: MemoryBackend,
+    recovery_key: str,
+    clock: FakeClock,
+) -> None:
+    snapshots = [back_up(repository, DictSource(files(seed))) for seed in (1, 2, 3)]
+    assert replicate(repository, place).ok
+    clock.now_ns += HALF_HOUR_NS
+    let_go(repository, snapshots[0])
+    prune(repository, now=True)
+    before = {stat.name for stat in backend.list("") if not stat.name.startswith("checks/")}
+    report = heal(backend, place, recovery_key, clock)
+    assert (report.healed, report.left) == ([], [])
+    after = {stat.name for stat in backend.list("") if not stat.name.startswith("checks/")}
+    assert after == before
+    # One that was not forgotten is lost, as is a pack of it.
+    backend.delete(f"snapshots/{snapshots[1].id.hex()}")
+    gone = sorted(packs_of(backend))[0]
+    backend.delete(gone)
+    report = heal(backend, place, recovery_key, clock)
+    assert report.returned == [f"snapshots/{snapshots[1].id.hex()}"]
+    assert restored(backend, recovery_key, clock) == [files(2), files(3)]
+
+
+def test_repair_brings_back_index_objects_only_where_something_needs_them(
+    repository: Repository,
+    backend: MemoryBackend,
+    place: MemoryBackend,
+    recovery_key: str,
+    clock: FakeClock,
+) -> None:
+    for seed in (1, 2):
+        back_up(repository, DictSource(files(seed)))
+    assert replicate(repository, place).ok
+    for stat in list(backend.list("index/")):
+        backend.delete(stat.name)
+    report = heal(backend, place, recovery_key, clock)
+    assert report.ok
+    assert any(problem.object.startswith("index/") for problem in report.healed)
+    assert restored(backend, recovery_key, clock) == [files(1), files(2)]

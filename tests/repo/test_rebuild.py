@@ -14,6 +14,7 @@ from snap.repo.aside import ASIDE_PREFIX
 from snap.repo.catalog import list_snapshots
 from snap.repo.check import run_check
 from snap.repo.clock import system_clock
+from snap.repo.doomed import Doomed, DoomedPack, put_doomed
 from snap.repo.ids import ObjectId
 from snap.repo.keys import MINIMUM_COST, Capability
 from snap.repo.lease import Lease, Owner, RepositoryLocked
@@ -227,8 +228,10 @@ def test_doomed_packs_are_left_to_the_prune(place: Place) -> None:
         backend.delete(name)
     doomed, broken, *rest = names(backend, "data/")
     flip(backend, broken)
-    marked = frozenset(ObjectId(bytes.fromhex(name[-64:])) for name in (doomed, broken))
-    report = rebuild(backend, recovery, replace(OPTIONS, doomed=marked))
+    packs = {ObjectId(bytes.fromhex(name[-64:])): DoomedPack(1, 9) for name in (doomed, broken)}
+    with open_repository(backend, recovery, cache_dir=None) as repository:
+        put_doomed(backend, repository.keys, Doomed(1, packs))
+    report = rebuild(backend, recovery)
     assert report.indexed == sorted(rest + names(backend, "meta/"))
     assert report.aside == []
     assert {doomed, broken} <= set(names(backend, "data/"))
