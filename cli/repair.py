@@ -15,6 +15,7 @@ from snap.repo.lost import Losses
 from snap.repo.mend_config import mend_config
 from snap.repo.rebuild import OPERATION, RebuildOptions, RebuildReport, run_rebuild
 from snap.repo.repair import RepairReport, run_repair, unlock_either
+from snap.repo.slots import KEY_PREFIX
 
 from .copies import CopyPlace, copy_of
 from .errors import DAMAGED, OK
@@ -76,8 +77,12 @@ def _heal(settings: Settings, place: CopyPlace) -> int:
         print_warning(warning, as_json=settings.json)
     for name in report.returned:
         print_warning(
-            f"{name} was not there and was brought back; if it had been removed on purpose, "
-            "remove it again",
+            f"{name} was not there and was brought back"
+            + (
+                "; if it had been removed on purpose, remove it again"
+                if name.startswith(KEY_PREFIX)
+                else ""
+            ),
             as_json=settings.json,
         )
     if settings.json:
