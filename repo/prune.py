@@ -44,6 +44,9 @@ RIPE_AFTER_NS = DEAD_AFTER_NS
 TOMBSTONE_NS = 7 * 24 * 60 * MINUTE_NS
 """It stays so long: a prune that sleeps with a deletion in its hand must not meet a pack that was
 put again under its old name (spec/DESIGN.md)."""
+_PUT_NO_PACKS = frozenset({"forget", "hold", "tag"})
+"""Operations that nobody adopts packs of: where no backup is made, as in a copy, nobody else removes
+what they left when they were killed, and packs in no index would be left for it, too."""
 _CONFIRM_EVERY = 256
 _MANY_MARKS = 16
 _YOUNG_NS = 10 * MINUTE_NS
@@ -131,6 +134,7 @@ def run_prune(repository: Repository, options: PruneOptions, reporter: Reporter)
     backend, keys = repository.backend, repository.keys
     with Lease(backend, keys, options.owner, repository.clock) as lease:
         remove_dead(backend, keys, lease, options.owner.hostname, {PRUNE})
+        remove_dead(backend, keys, lease, None, _PUT_NO_PACKS)
         run.refuse_others(lease)
         run.look(lease)
         run.mark(lease)
