@@ -196,8 +196,9 @@ def ran_out(state: LeaseState, store_now_ns: int) -> bool:
 def is_dead(state: LeaseState, store_now_ns: int, hostname: str | None) -> bool:
     """Return whether the owner of a lease seems to be gone.
 
-    On this host, if it is named, the process table tells at once; for others only time does. Two containers may
-    bear one host's name and not see each other's processes, so what must be certain asks `ran_out`.
+    On this host, if it is named, the process table tells at once; for others only time does. Two
+    containers may bear one host's name and not see each other's processes, so what must be certain
+    asks `ran_out`.
     """
     if ran_out(state, store_now_ns):
         return True

@@ -45,8 +45,8 @@ TOMBSTONE_NS = 7 * 24 * 60 * MINUTE_NS
 """It stays so long: a prune that sleeps with a deletion in its hand must not meet a pack that was
 put again under its old name (spec/DESIGN.md)."""
 _PUT_NO_PACKS = frozenset({"forget", "hold", "tag"})
-"""Operations that nobody adopts packs of: where no backup is made, as in a copy, nobody else removes
-what they left when they were killed, and packs in no index would be left for it, too."""
+"""Operations that leave no packs when they are killed. Where no backup is made, as in a copy, nobody
+else removes their leases, and while one is there packs in no index are left alone."""
 _CONFIRM_EVERY = 256
 _MANY_MARKS = 16
 _YOUNG_NS = 10 * MINUTE_NS

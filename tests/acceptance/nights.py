@@ -349,9 +349,7 @@ class Nights:
     def _check_some(self) -> None:
         for name in self.places:
             with self.open(name) as repository:
-                run_check(
-                    repository, read_fraction=0.05, reporter=SilentReporter(), remember=True
-                )
+                run_check(repository, read_fraction=0.05, reporter=SilentReporter(), remember=True)
 
     # What must hold
 

@@ -27,12 +27,12 @@ MONTH = 30
 SQLITE, CHROMA, NEO4J, FILES = "orders", "vectors", "graph", "settings"
 
 _PAGE_BYTES = 512
-_ROWS = 6_000
-_ELEMENTS = 1_200
+_ROWS = 4_800
+_ELEMENTS = 800
 _WIDTHS = (132, 256, 8)
 """Links, vector and label of an element: Chroma's layout with a vector of 64 numbers."""
-_LINES = 9_000
-_FILES = 40
+_LINES = 7_000
+_FILES = 25
 
 Content = dict[bytes, bytes]
 """Files of a component by their paths."""
@@ -81,15 +81,15 @@ class Life:
             db.execute("pragma synchronous=off")
             with db:
                 (first,) = db.execute("select min(id) from orders").fetchone()
-                some = (chance.randrange(first, self._next_row) for _ in range(_ROWS // 200))
+                some = (chance.randrange(first, self._next_row) for _ in range(_ROWS // 400))
                 if night % MONTH == 7:
                     # A batch touches a tenth of all rows, in a row.
                     start = chance.randrange(first, self._next_row - _ROWS // 10)
                     some = iter(range(start, start + _ROWS // 10))
                 update = "update orders set note=? where id=?"
                 db.executemany(update, [(self._note(), id_) for id_ in some])
-                self._append_rows(db, _ROWS // 120)
-                gone = _ROWS // 120 - (3 if night % 2 else 2)
+                self._append_rows(db, _ROWS // 240)
+                gone = _ROWS // 240 - (3 if night % 2 else 2)
                 db.execute("delete from orders where id < ?", (first + gone,))
             if night % (6 * MONTH) == 100:
                 db.execute("vacuum")
@@ -110,7 +110,7 @@ class Life:
     def _change_vectors(self, night: int) -> None:
         links, vector, _ = _WIDTHS
         chance = self._chance
-        for element in chance.sample(self._elements, len(self._elements) // 8):
+        for element in chance.sample(self._elements, len(self._elements) // 16):
             at = chance.randrange(links // 4) * 4
             element[at : at + 4] = chance.randbytes(4)
         share = 8 if night % MONTH == 20 else 100
@@ -129,7 +129,7 @@ class Life:
 
     def _change_graph(self, night: int) -> None:
         chance, lines = self._chance, self._lines
-        for _ in range(15):
+        for _ in range(4):
             lines[chance.randrange(len(lines))] = self._line()
         at = chance.randrange(len(lines))
         lines[at:at] = [self._line() for _ in range(20 + night % 9)]
@@ -151,7 +151,7 @@ class Life:
         self._files[name] = self._text(chance.randint(1, 120))
         if night % 7 == 3:
             del self._files[chance.choice(sorted(self._files))]
-            self._files[b"%02d/%x" % (night % 40, night)] = self._text(chance.randint(1, 120))
+            self._files[b"%02d/%x" % (night % 25, night)] = self._text(chance.randint(1, 120))
         if night % MONTH == 0:
             self._log.clear()
         self._log += [self._line() for _ in range(30)]

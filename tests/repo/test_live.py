@@ -69,7 +69,7 @@ def test_all_that_a_snapshot_needs_is_marked_and_no_tree_is_read_twice(
 def test_a_file_with_many_extents_in_few_blobs_asks_for_each_blob_once(
     repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A database that changes for a year has thousands of extents, and prune follows all of them."""
+    """A database that changes for a year has thousands of extents, and prune follows them all."""
     pages = [random.Random(n).randbytes(512) for n in range(200)]
     for night in range(6):
         for n in range(night, 200, 7):
