@@ -1,4 +1,4 @@
-"""Nights of a repository and its copies: backup, forget, prune, replicate, and a crash now and then.
+"""Nights of a repository and its copies: backup, forget, prune, replicate; now and then a crash.
 
 In this process and in memory, with one clock for all: two years pass in minutes.
 """
@@ -35,8 +35,8 @@ from snap.repo.repository import Repository, create_repository, open_repository
 from snap.repo.restore import run_restore
 from snap.repo.retention import Calendar, Keep, Policy
 from snap.repo.snapshot import SUCCESS, Snapshot
+from tests.repo.memorytarget import MemoryTarget
 
-from ..repo.memorytarget import MemoryTarget
 from .service_life import (
     CHROMA,
     FILES,

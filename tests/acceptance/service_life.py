@@ -16,8 +16,7 @@ from snap.repo.clock import Clock
 from snap.repo.config import Parameters
 from snap.repo.source import Source
 from snap.sources.sqlite import SqliteSource
-
-from ..repo.dictsource import DictSource, Item, records
+from tests.repo.dictsource import DictSource, Item, records
 
 PARAMETERS = Parameters(
     pack_bytes=4 << 20, blob_min_bytes=32 << 10, blob_avg_bytes=128 << 10, blob_max_bytes=512 << 10
