@@ -128,6 +128,9 @@ class Metered:
         """Keep everything."""
 
 
+KINDS = ("data", "meta", "index", "snapshots", "doomed", "checks", "leases")
+
+
 @dataclass(frozen=True, slots=True)
 class PruneCost:
     """What a prune took, and what the place held after it; sizes in bytes."""
@@ -138,8 +141,8 @@ class PruneCost:
     read_bytes: int
     put_bytes: int
     repacked_bytes: int
-    objects: Counter[str]
     total_bytes: int
+    objects: Counter[str]
 
 
 @dataclass
@@ -169,9 +172,10 @@ class Place:
         self, night: int, seconds: float, before: tuple[int, int, int], report: PruneReport
     ) -> None:
         """Note what a prune took."""
-        took = (now - then for now, then in zip(self.meter(), before, strict=True))
+        operations, read, put = (n - b for n, b in zip(self.meter(), before, strict=True))
         moved = report.repacked.read_bytes
-        cost = PruneCost(night, seconds, *took, moved, self.objects(), self.total_bytes())
+        total = self.total_bytes()
+        cost = PruneCost(night, seconds, operations, read, put, moved, total, self.objects())
         self.prunes.append(cost)
 
     def objects(self) -> Counter[str]:
@@ -242,13 +246,13 @@ class Nights:
         store = backend or self.places[place].store
         return open_repository(store, self.credential, cache_dir=self.cache_dir, clock=self.clock)
 
-    def night(self, number: int) -> None:
-        """Do all that a night does, or what it does until it crashes."""
+    def night(self, number: int, *, is_quiet: bool = False) -> None:
+        """Do all that a night does, or what it does until it crashes; a quiet one does not."""
         self.clock.go_to(number)
         if number:
             self.life.live(number)
         self._planned += number % 7 == 1
-        if self._planned and self._chance.random() < 0.4:
+        if self._planned and not is_quiet and self._chance.random() < 0.4:
             self._crash = self._next_crash()
         try:
             self._all_steps(number)
@@ -390,8 +394,8 @@ class Nights:
                 content = restored(old, snapshot)
                 (rows,) = content[SQLITE].values()
                 database.write_bytes(rows)
-                rest = (content[name] for name in (CHROMA, NEO4J, FILES))
-                sources = sources_of(database, *rest, self.clock)
+                vectors, graph, small = (content[name] for name in (CHROMA, NEO4J, FILES))
+                sources = sources_of(database, vectors, graph, small, self.clock)
                 options = BackupOptions(service="shop", hostname="host", username="user")
                 with open_repository(
                     new, "correct horse", cache_dir=folder, clock=self.clock

@@ -80,11 +80,11 @@ class Life:
             db.execute("pragma synchronous=off")
             with db:
                 (first,) = db.execute("select min(id) from orders").fetchone()
-                some = (chance.randrange(first, self._next_row) for _ in range(_ROWS // 400))
+                some = [chance.randrange(first, self._next_row) for _ in range(_ROWS // 400)]
                 if night % MONTH == 7:
                     # A batch touches a tenth of all rows, in a row.
                     start = chance.randrange(first, self._next_row - _ROWS // 10)
-                    some = iter(range(start, start + _ROWS // 10))
+                    some = list(range(start, start + _ROWS // 10))
                 update = "update orders set note=? where id=?"
                 db.executemany(update, [(self._note(), id_) for id_ in some])
                 self._append_rows(db, _ROWS // 240)
