@@ -215,11 +215,11 @@ def ran_out(state: LeaseState, store_now_ns: int) -> bool:
     return store_now_ns - state.renewed_ns > DEAD_AFTER_NS
 
 
-def is_dead(state: LeaseState, store_now_ns: int, hostname: str) -> bool:
+def is_dead(state: LeaseState, store_now_ns: int, hostname: str | None) -> bool:
     """Return whether the owner of a lease seems to be gone.
 
-    On this host the process table tells at once; for others only time does. What must be certain
-    asks `ran_out`.
+    On this host, if it is named, the process table tells at once; for others only time does. What
+    must be certain asks `ran_out`.
     """
     if ran_out(state, store_now_ns):
         return True
@@ -242,9 +242,9 @@ def process_exists(pid: int) -> bool:
 
 
 def remove_dead(
-    backend: Backend, keys: Keys, own: Lease, hostname: str, operations: Collection[str]
+    backend: Backend, keys: Keys, own: Lease, hostname: str | None, operations: Collection[str]
 ) -> None:
-    """Remove what runs of these kinds that were killed left.
+    """Remove what runs of these kinds that were killed left; without a hostname only time tells.
 
     For those whose remains tell nobody anything; those of backups do (`adopt_interrupted`).
     """

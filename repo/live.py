@@ -21,6 +21,8 @@ from .source import NodeType
 from .tree import MAX_DEPTH, Node, check_order, decode_tree
 
 _DAMAGE = (IntegrityError, ShortRead, ObjectNotFound, UnknownLayout)
+_KEPT_IN_MIND = 1 << 15
+"""Blobs that were marked last: 6 MiB."""
 
 
 class BlobUnknown(IntegrityError):
@@ -107,6 +109,8 @@ class LiveBlobs:
     def __init__(self, repository: Repository, report: Report) -> None:
         self._repository = repository
         self._report = report
+        self._lately: set[tuple[BlobId, int]] = set()
+        self._generation = repository.cache.generation
         self.live = LiveSet(repository.cache)
 
     def follow(self, where: str, subtree: Sequence[BlobId]) -> None:
@@ -162,13 +166,31 @@ class LiveBlobs:
                     self._follow_extents(where, part._replace(lists=(list_,)))
 
     def _follow_blob(self, where: str, blob: BlobId, content: Content) -> None:
+        unit = content.paging.page_bytes if content.paging is not None else STREAM_UNIT
+        if self._was_lately(blob, unit):
+            return
         is_new = self.live.mark(blob)
         if is_new is None:
             self._report(where, BlobUnknown(f"needs blob {blob.hex()}: in no index"))
+            self._lately.discard((blob, unit))
         elif is_new:
             # Its companion belongs to it; not every blob has one, and none is missed.
-            unit = content.paging.page_bytes if content.paging is not None else STREAM_UNIT
             self.live.mark(self._repository.keys.digests_id(blob, unit))
+
+    def _was_lately(self, blob: BlobId, unit: int) -> bool:
+        """Return whether a blob was marked a moment ago, and keep it in mind.
+
+        A file that changes has thousands of extents in a few blobs: to look each up costs 25 us.
+        """
+        if len(self._lately) >= _KEPT_IN_MIND or (
+            self._generation != self._repository.cache.generation
+        ):
+            self._generation = self._repository.cache.generation
+            self._lately.clear()
+        if (blob, unit) in self._lately:
+            return True
+        self._lately.add((blob, unit))
+        return False
 
     def _follow_extents(self, where: str, content: Content) -> None:
         try:

@@ -44,6 +44,9 @@ RIPE_AFTER_NS = DEAD_AFTER_NS
 TOMBSTONE_NS = 7 * 24 * 60 * MINUTE_NS
 """It stays so long: a prune that sleeps with a deletion in its hand must not meet a pack that was
 put again under its old name (spec/DESIGN.md)."""
+_PUT_NO_PACKS = frozenset({"forget", "hold", "tag"})
+"""Operations that leave no packs when they are killed. Where no backup is made, as in a copy,
+nobody else removes their leases, and while one is there packs in no index are left alone."""
 _CONFIRM_EVERY = 256
 _MANY_MARKS = 16
 _YOUNG_NS = 10 * MINUTE_NS
@@ -131,6 +134,7 @@ def run_prune(repository: Repository, options: PruneOptions, reporter: Reporter)
     backend, keys = repository.backend, repository.keys
     with Lease(backend, keys, options.owner, repository.clock) as lease:
         remove_dead(backend, keys, lease, options.owner.hostname, {PRUNE})
+        remove_dead(backend, keys, lease, None, _PUT_NO_PACKS)
         run.refuse_others(lease)
         run.look(lease)
         run.mark(lease)
@@ -333,7 +337,10 @@ class _Prune:
             self._reporter.advance(count_bytes, item=name)
 
         lease.confirm()
-        moved = Repacking(self._repository, found.needed, advance).run(repack)
+        full_bytes = self._plan.full_bytes
+        moved = Repacking(self._repository, found.needed, advance, full_bytes=full_bytes).run(
+            repack
+        )
         self._reporter.finish()
         self.report.repacked = moved
         self.report.warnings += [

@@ -14,6 +14,11 @@ _MOSTLY = 0.5
 """A pack of which more is unused is always moved."""
 _SMALL_SHARE = 8
 """A pack is small below this part of a full one."""
+_PACKS_OF_ALL = 8
+"""What is kept is moved into so many packs at least: what is moved takes its place twice until the
+next run, and one full pack may be all that a small repository has."""
+_SMALLEST_SHARE = 32
+"""But packs of this part of a full one are always filled."""
 _MANY_SMALL = 64
 
 
@@ -42,6 +47,7 @@ class Plan:
         needed: Packs that are in use, doomed ones as well.
         named: Packs that the index names.
         absent: Packs that the index names, and that the store does not have as they should be.
+        full_bytes: How large new packs become, by their kind.
     """
 
     unneeded: dict[ObjectId, DoomedPack] = field(default_factory=dict)
@@ -50,6 +56,7 @@ class Plan:
     needed: set[ObjectId] = field(default_factory=set)
     named: set[ObjectId] = field(default_factory=set)
     absent: set[ObjectId] = field(default_factory=set)
+    full_bytes: dict[int, int] = field(default_factory=dict)
     kept_bytes: int = 0
     unused_bytes: int = 0
 
@@ -86,7 +93,10 @@ def make_plan(
             plan.unneeded[use.id] = DoomedPack(use.kind, use.size_bytes)
     plan.kept_bytes = sum(use.size_bytes for use in stay)
     plan.unused_bytes = sum(use.unused_bytes for use in stay)
-    _choose(plan, stay, limits, repository)
+    plan.full_bytes = {
+        kind: full_bytes(repository, kind, plan.kept_bytes) for kind in (DATA_PACK, META_PACK)
+    }
+    _choose(plan, stay, limits)
     if take_unindexed:
         for id_, kind, size_bytes in found.stored.all():
             if not (id_ in plan.named or id_ in doomed or spare(id_)):
@@ -94,12 +104,14 @@ def make_plan(
     return plan
 
 
-def _full_bytes(repository: Repository, kind: int) -> int:
+def full_bytes(repository: Repository, kind: int, kept_bytes: int) -> int:
+    """Return how large the packs become into which what is needed is moved."""
     limit = repository.config.parameters.pack_bytes
-    return limit if kind == DATA_PACK else min(limit, META_PACK_BYTES)
+    share = max(kept_bytes // _PACKS_OF_ALL, limit // _SMALLEST_SHARE)
+    return min(limit, share) if kind == DATA_PACK else min(limit, share, META_PACK_BYTES)
 
 
-def _choose(plan: Plan, stay: list[Use], limits: Limits, repository: Repository) -> None:
+def _choose(plan: Plan, stay: list[Use], limits: Limits) -> None:
     """Choose the packs to be moved: the least used first, then small ones if they are many."""
     left = limits.max_repack_bytes
     allowed = limits.max_unused * plan.kept_bytes
@@ -122,17 +134,14 @@ def _choose(plan: Plan, stay: list[Use], limits: Limits, repository: Repository)
         if not (mostly or plan.unused_bytes > allowed):
             break
         take(use)
-    for kind in (DATA_PACK, META_PACK):
-        full_bytes = _full_bytes(repository, kind)
+    for kind, full in plan.full_bytes.items():
         several = [
             use
             for use in stay
-            if use.kind == kind
-            and use.size_bytes < full_bytes // _SMALL_SHARE
-            and use.id not in chosen
+            if use.kind == kind and use.size_bytes < full // _SMALL_SHARE and use.id not in chosen
         ]
-        full = sum(use.used_bytes for use in several) >= full_bytes
-        if len(several) >= _MANY_SMALL or (full and len(several) > 1):
+        fill_one = sum(use.used_bytes for use in several) >= full
+        if len(several) >= _MANY_SMALL or (fill_one and len(several) > 1):
             for use in sorted(several, key=lambda use: use.size_bytes):
                 if not take(use):
                     break

@@ -4,7 +4,7 @@ Blobs move in their stored form with the keys that open them, so a writer's key 
 the off-site host cannot read it can still tidy up.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from snap.backends.base import ObjectNotFound, ShortRead
@@ -15,7 +15,7 @@ from .doomed import DoomedPack
 from .ids import ObjectId, pack_name
 from .live import LiveSet
 from .objects import get_verified, in_order
-from .pack import DATA_PACK, MovedPack, PackSummary, header_length, parse_header
+from .pack import DATA_PACK, META_PACK, MovedPack, PackSummary, header_length, parse_header
 from .repository import Repository
 from .survey import Use
 
@@ -50,7 +50,8 @@ class Repacked:
 class Repacking:
     """Repacks some packs, here or into a copy; what is stored is indexed when `run` returns.
 
-    ``needed`` says by their numbers in the repository's cache which blobs are moved.
+    ``needed`` says by their numbers in the repository's cache which blobs are moved, ``full_bytes``
+    how large new packs become, by their kind; as large as those of backups where it does not.
 
     A pack is read whole and compared with its name before anything is taken from it: a copy of
     damaged bytes must not take the place of whatever can still be saved.
@@ -62,13 +63,16 @@ class Repacking:
         needed: LiveSet,
         advance: Callable[[int, str], None],
         target: Repository | None = None,
+        full_bytes: Mapping[int, int] | None = None,
     ) -> None:
         self._repository = repository
         self._target = target or repository
+        limit = self._target.config.parameters.pack_bytes
+        usual = {DATA_PACK: limit, META_PACK: min(limit, META_PACK_BYTES)}
+        self._full_bytes = usual | dict(full_bytes or {})
         self._needed = needed
         self._advance = advance
         self._filling: dict[int, MovedPack] = {}
-        self._limits: dict[int, int] = {}
         self._unindexed: list[PackSummary] = []
         self._moved: dict[ObjectId, DoomedPack] = {}
         self.report = Repacked()
@@ -138,16 +142,11 @@ class Repacking:
         if kind in self._filling:
             self._store(self._filling[kind])
         self._filling[kind] = MovedPack(self._target.keys, kind)
-        self._limits[kind] = self._limit_bytes(kind)
         return self._filling[kind]
 
     def _is_full(self, pack: MovedPack, more_bytes: int) -> bool:
-        is_full = pack.stored_bytes + more_bytes > self._limits[pack.kind]
-        return is_full or pack.key_count >= _MOST_KEYS
-
-    def _limit_bytes(self, kind: int) -> int:
-        limit = self._target.config.parameters.pack_bytes
-        return limit if kind == DATA_PACK else min(limit, META_PACK_BYTES)
+        is_long = pack.stored_bytes + more_bytes > self._full_bytes[pack.kind]
+        return is_long or pack.key_count >= _MOST_KEYS
 
     def _store(self, pack: MovedPack) -> None:
         del self._filling[pack.kind]

@@ -164,6 +164,7 @@ class _Replication:
         self._there: dict[str, int] = {}
         self._doomed: frozenset[ObjectId] = frozenset()
         self._needs = Needs(LiveSet(repository.cache))
+        self._generation = repository.cache.generation
         self._own: list[Snapshot] = []
         self._new: list[Snapshot] = []
         self._put_new: list[Snapshot] = []
@@ -219,6 +220,7 @@ class _Replication:
         self._own = self._own_snapshots()
         self._new = self._new_snapshots(self._own)
         self.report.warnings += [f"in the copy: {text}" for text in self._copy_index.load()]
+        self._generation = self.repository.cache.generation
         self._needs = self._copy_index.needs(self._new, self._there, self._doomed)
         self.report.extra_slots = sorted(
             name for name in self._there if name.startswith(KEY_PREFIX) and name not in self._slots
@@ -319,7 +321,12 @@ class _Replication:
     def put_snapshots(self) -> None:
         """Put the snapshots that the copy lacks, then remove the revisions that they replace."""
         own, new = self._own, self._new
-        if new and (self.report.problems or self._needs.missing):
+        is_known = self._generation == self.repository.cache.generation
+        if not is_known:
+            # The numbers of what was found before mean other blobs now.
+            text = "the local cache was begun anew meanwhile: run it again if anything is held back"
+            self.report.warnings.append(text)
+        if new and (self.report.problems or self._needs.missing or not is_known):
             whole = whole_snapshots(self.repository, self.backend, self._config, new)
             self.report.held_back = [s for s in new if s not in whole]
             new = whole

@@ -1,4 +1,5 @@
 import random
+from collections.abc import Callable
 
 import pytest
 
@@ -7,9 +8,10 @@ from snap.errors import SnapError
 from snap.repo.ids import BlobId, Kind
 from snap.repo.live import LiveBlobs, LiveSet
 from snap.repo.repository import Repository
+from snap.repo.source import Entry, NodeType
 
 from .conftest import Opener, back_up
-from .dictsource import DictSource, records
+from .dictsource import FILE, BytesReader, DictSource, records
 
 NOISE = random.Random(42).randbytes(200_000)
 MANY = {b"d%03d/f%02d" % (n % 50, n): b"%d" % n for n in range(300)}
@@ -62,6 +64,36 @@ def test_all_that_a_snapshot_needs_is_marked_and_no_tree_is_read_twice(
         backend.delete(stat.name)
     following.live.follow("here", second.components[0].subtree or ())
     assert following.reports == []
+
+
+def test_a_file_with_many_extents_in_few_blobs_asks_for_each_blob_once(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that changes for a year has thousands of extents, and prune follows them all."""
+    pages = [random.Random(n).randbytes(512) for n in range(200)]
+    for night in range(6):
+        for n in range(night, 200, 7):
+            pages[n] = random.Random(1000 * night + n).randbytes(512)
+        data = b"".join(pages)
+        entry = Entry((b"f",), NodeType.FILE, FILE, len(data), open=opener(data), page_bytes=512)
+        snapshot = back_up(repository, DictSource({b"f": entry}))
+    asked: list[BlobId] = []
+    look_up = repository.cache.numbers_of
+
+    def numbers_of(id_: BlobId) -> list[int]:
+        asked.append(id_)
+        return look_up(id_)
+
+    monkeypatch.setattr(repository.cache, "numbers_of", numbers_of)
+    following = Following(repository)
+    following.live.follow("here", snapshot.components[0].subtree or ())
+    assert len(set(asked)) == len(asked) < 80
+    entries = [e for p in repository.cache.packs() for e in repository.cache.entries_of(p.id)]
+    assert sum(following.live.live.mark(e.id) is False for e in entries) > 10
+
+
+def opener(data: bytes) -> Callable[[], BytesReader]:
+    return lambda: BytesReader(data)
 
 
 @pytest.mark.parametrize("kind", [Kind.DATA, Kind.TREE, Kind.EXTENTS])

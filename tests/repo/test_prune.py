@@ -11,7 +11,7 @@ from snap.repo.clock import MINUTE_NS
 from snap.repo.doomed import DOOMED_PREFIX, list_doomed
 from snap.repo.ids import object_id, pack_name
 from snap.repo.keys import MINIMUM_COST, Capability
-from snap.repo.lease import Lease, Owner, RepositoryLocked
+from snap.repo.lease import Lease, Owner, RepositoryLocked, list_leases
 from snap.repo.prune import TOMBSTONE_NS
 from snap.repo.prune_plan import Limits
 from snap.repo.repository import (
@@ -355,3 +355,24 @@ def test_a_prune_that_dies_at_any_operation_loses_nothing_and_the_next_goes_on(
     assert report.deleted > 0
     assert report.repacked.packs > 0
     assert at > 40
+
+
+def test_what_a_forget_that_was_killed_left_is_removed_half_an_hour_later(
+    repository: Repository, two: list[Snapshot], backend: MemoryBackend, clock: FakeClock
+) -> None:
+    """In a copy no backup does it, and packs in no index would stay there for ever."""
+    stray = b"left by something that was killed"
+    id_ = object_id(stray)
+    backend.put(pack_name(1, id_), stray)
+    killed = [Owner(name, "host", 2**22 + 1) for name in ("forget", "hold", "tag", "backup")]
+    for owner in killed:
+        Lease(backend, repository.keys, owner, clock)._put()
+    prune(repository)
+    left = [state.owner for state in list_leases(backend, repository.keys)]
+    assert set(left) == set(killed), "another container of that name may still run them"
+    clock.now_ns += HALF_HOUR_NS
+    prune(repository)
+    (backups,) = list_leases(backend, repository.keys)
+    assert backups.owner == killed[-1], "what it left is adopted by the next backup"
+    backend.delete(backups.name)
+    assert prune(repository).marked == 1

@@ -1,13 +1,15 @@
+from snap.repo.clock import MINUTE_NS
 from snap.repo.doomed import DoomedPack
 from snap.repo.ids import ObjectId
+from snap.repo.pack import DATA_PACK, META_PACK
 from snap.repo.progress import SilentReporter
-from snap.repo.prune_plan import Limits, Plan, make_plan
+from snap.repo.prune_plan import Limits, Plan, full_bytes, make_plan
 from snap.repo.repository import Repository
 from snap.repo.survey import survey
 
-from .conftest import back_up
+from .conftest import FakeClock, back_up
 from .dictsource import DictSource
-from .pruning import let_go, noise
+from .pruning import let_go, noise, prune, size_of
 
 
 def plan(
@@ -80,3 +82,30 @@ def test_packs_in_no_index_are_unneeded_where_that_is_certain(repository: Reposi
     id_ = object_id(stray)
     repository.backend.put(pack_name(1, id_), stray)
     assert plan(repository).unneeded == {id_: DoomedPack(1, len(stray))}
+
+
+def test_packs_become_as_large_as_an_eighth_of_what_is_kept_and_no_larger_than_usual(
+    repository: Repository,
+) -> None:
+    pack_bytes = repository.config.parameters.pack_bytes
+    kept = {0: pack_bytes // 32, 4 * pack_bytes: pack_bytes // 2, 99 * pack_bytes: pack_bytes}
+    assert {n: full_bytes(repository, DATA_PACK, n) for n in kept} == kept
+    assert full_bytes(repository, META_PACK, 4 * pack_bytes) == pack_bytes // 2
+
+
+def test_a_small_repository_is_not_moved_as_a_whole_each_time_a_little_of_it_is_unused(
+    repository: Repository, clock: FakeClock
+) -> None:
+    """Its packs would take their place twice until the next prune."""
+    many = {b"%02d" % n: noise(n, 2_000) for n in range(30)}
+    before = back_up(repository, DictSource(many))
+    moved = []
+    for n in range(24):
+        many[b"%02d" % n] = noise(1000 + n, 2_000)
+        now = back_up(repository, DictSource(many))
+        let_go(repository, before)
+        before = now
+        clock.now_ns += 31 * MINUTE_NS
+        moved.append(prune(repository).repacked.read_bytes / size_of(repository.backend))
+    assert sum(moved) > 0
+    assert max(moved[5:]) < 0.25, "but for the first pack, which is all there is"

@@ -1,7 +1,7 @@
 """Copies end byte-equal and never show a snapshot that cannot be restored."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -14,10 +14,13 @@ from snap.backends.base import (
 from snap.backends.faulty import Fault, FaultyBackend
 from snap.backends.memory import MemoryBackend
 from snap.errors import IntegrityError, SnapError
+from snap.repo import copy_needs
 from snap.repo.catalog import list_snapshots
 from snap.repo.copy import ForeignRepository
+from snap.repo.ids import BlobId
 from snap.repo.keys import MINIMUM_COST, Capability
 from snap.repo.lease import LEASE_PREFIX, Lease, Owner
+from snap.repo.live import LiveBlobs
 from snap.repo.replicate import OPERATION
 from snap.repo.repository import Repository, create_repository, open_repository
 
@@ -340,3 +343,27 @@ def test_a_run_whose_nth_operation_fails_shows_no_broken_snapshot_and_is_taken_u
             if fault.calls < n:
                 return
     pytest.fail("more than 200 operations")
+
+
+def test_a_cache_that_is_begun_anew_meanwhile_puts_no_snapshot_that_is_not_whole(
+    filled: Repository, recovery_key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was found to be needed before that is forgotten."""
+    place = new_copy(filled)
+
+    class Forgetful(LiveBlobs):
+        def follow(self, where: str, subtree: Sequence[BlobId]) -> None:
+            super().follow(where, subtree)
+            monkeypatch.undo()
+            filled.cache.clear()
+            filled.load_index()
+
+    monkeypatch.setattr(copy_needs, "LiveBlobs", Forgetful)
+    report = replicate(filled, place)
+    # The first snapshot's was found before, the second's after that.
+    assert len(report.held_back) == 1
+    assert len(contents(place, recovery_key)) == 1
+    assert errors(place, recovery_key) == []
+    assert any("cache" in warning for warning in report.warnings)
+    assert replicate(filled, place).ok
+    assert contents(place, recovery_key) == [files(1), files(2)]
