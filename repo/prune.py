@@ -44,6 +44,9 @@ RIPE_AFTER_NS = DEAD_AFTER_NS
 TOMBSTONE_NS = 7 * 24 * 60 * MINUTE_NS
 """It stays so long: a prune that sleeps with a deletion in its hand must not meet a pack that was
 put again under its old name (spec/DESIGN.md)."""
+_LEAVE_NOTHING = frozenset({"forget", "tag", "hold", "replicate", "repair"})
+"""Operations whose leases tell nobody anything once they are dead; what a killed backup left, the
+next one takes over by its lease. In a copy no backup comes that would remove them."""
 _CONFIRM_EVERY = 256
 _MANY_MARKS = 16
 _YOUNG_NS = 10 * MINUTE_NS
@@ -131,6 +134,8 @@ def run_prune(repository: Repository, options: PruneOptions, reporter: Reporter)
     backend, keys = repository.backend, repository.keys
     with Lease(backend, keys, options.owner, repository.clock) as lease:
         remove_dead(backend, keys, lease, options.owner.hostname, {PRUNE})
+        # No host's name is empty: of others only time tells.
+        remove_dead(backend, keys, lease, "", _LEAVE_NOTHING)
         run.refuse_others(lease)
         run.look(lease)
         run.mark(lease)
