@@ -35,12 +35,14 @@ class Repacked:
     Attributes:
         sources: Packs of which everything needed lies in a new one now.
         damaged: Packs that are not what their names say: nothing was taken from them.
+        gone: Names of those of them that are not there.
         read_bytes: Bytes of packs that were read.
         written_bytes: Bytes of new packs.
     """
 
     sources: dict[ObjectId, DoomedPack] = field(default_factory=dict)
     damaged: list[str] = field(default_factory=list)
+    gone: set[str] = field(default_factory=set)
     packs: int = 0
     index_ids: set[ObjectId] = field(default_factory=set)
     read_bytes: int = 0
@@ -106,6 +108,8 @@ class Repacking:
                 return get_verified(backend, name)
             except (IntegrityError, ObjectNotFound, ShortRead) as error:
                 self.report.damaged.append(str(error))
+                if isinstance(error, ObjectNotFound):
+                    self.report.gone.add(name)
                 return None
 
         return in_order(

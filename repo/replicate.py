@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from snap.backends.base import Backend, BackendError, ObjectNotFound, ShortRead
 from snap.errors import IntegrityError
 
-from .catalog import Problem, latest_revisions, readable_snapshots, snapshot_at
+from .catalog import Problem, ProblemKind, latest_revisions, readable_snapshots, snapshot_at
 from .config import RepositoryConfig
 from .copy import open_copy
 from .copy_needs import CopyIndex, Needs
@@ -32,6 +32,8 @@ from .whole import whole_snapshots
 OPERATION = "replicate"
 COPYING = frozenset({OPERATION, "repair"})
 """What leases are called whose owners write only whole objects under their own names."""
+_PLANS = 4
+"""So often what is to be put is found out anew, because the repository changed meanwhile."""
 COPIED_PREFIXES = (KEY_PREFIX, "data/", "meta/", INDEX_PREFIX, SNAPSHOT_PREFIX)
 """What a copy has of its repository. Leases, ``doomed`` and ``checks`` are about one place."""
 
@@ -135,6 +137,11 @@ def _run(run: "_Replication", name: str) -> ReplicateReport:
             run.read_all(name)
         run.plan()
         run.put_packs(name)
+        for _ in range(_PLANS):
+            if not run.is_outdated():
+                break
+            run.plan()
+            run.put_packs(name)
         own.confirm()
         lease.confirm()
         run.put_snapshots()
@@ -203,6 +210,8 @@ class _Replication:
     def plan(self) -> None:
         """Find out what the copy lacks."""
         source = self.repository.backend
+        self.report.problems.clear()
+        self.report.warnings.clear()
         self._snapshot_sizes = list_sizes(source, SNAPSHOT_PREFIX)
         snapshots, problems = readable_snapshots(self.repository)
         self._index = list_sizes(source, INDEX_PREFIX)
@@ -224,6 +233,20 @@ class _Replication:
         self._needs = self._copy_index.needs(self._new, self._there, self._doomed)
         self.report.extra_slots = sorted(
             name for name in self._there if name.startswith(KEY_PREFIX) and name not in self._slots
+        )
+
+    def is_outdated(self) -> bool:
+        """Return whether something was gone for no other reason than that it was moved meanwhile.
+
+        Or not needed any more: a snapshot was forgotten, and a prune was at work.
+        """
+        gone = [p for p in self.report.problems if p.kind == ProblemKind.MISSING]
+        if not (gone or self._needs.missing):
+            return False
+        source = self.repository.backend
+        return (
+            list_sizes(source, INDEX_PREFIX) != self._index
+            or list_sizes(source, SNAPSHOT_PREFIX) != self._snapshot_sizes
         )
 
     def _lacks(self, one: StoredObject) -> bool:
@@ -263,7 +286,7 @@ class _Replication:
         total = sum(pack.size_bytes for pack in packs) + sum(use.size_bytes for use in moved)
         self._reporter.start(name, total)
         self._put(self._lacking(self._slots))
-        self.report.packs = len(self._put(packs))
+        self.report.packs += len(self._put(packs))
         if moved:
             self._move()
         self._put_index()
@@ -276,7 +299,8 @@ class _Replication:
         self.report.bytes += moved.written_bytes
         for text in moved.damaged:
             name, _, problem = text.partition(": ")
-            self.report.problems.append(Problem(name, problem))
+            kind = ProblemKind.MISSING if name in moved.gone else ProblemKind.DAMAGED
+            self.report.problems.append(Problem(name, problem, kind))
 
     def _put_index(self) -> None:
         """Put what the copy's index lacks, and what of it was damaged."""
@@ -330,9 +354,16 @@ class _Replication:
             whole = whole_snapshots(self.repository, self.backend, self._config, new)
             self.report.held_back = [s for s in new if s not in whole]
             new = whole
-        self._put_new = new
-        self.report.snapshots = len(self._put(map(self._stored, new)))
+        put = self._put(map(self._stored, new))
+        self._put_new = [s for s in new if self._stored(s).name in put]
+        self.report.snapshots = len(put)
         self._remove_replaced(own)
+        # What is gone since it was listed was forgotten, or has another revision: the next run.
+        self.report.problems = [
+            p
+            for p in self.report.problems
+            if p.kind != ProblemKind.MISSING or not p.object.startswith(SNAPSHOT_PREFIX)
+        ]
         self.report.problems += self._damaged.values()
 
     def make_sure(self, lease: Lease) -> None:

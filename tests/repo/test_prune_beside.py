@@ -160,6 +160,19 @@ def test_one_that_slept_between_its_last_look_and_its_snapshot_takes_it_back(
     assert [s.id for s in list_snapshots(other)] == [two[1].id]
 
 
+@pytest.mark.parametrize("operation", ["forget", "tag", "hold", "replicate", "repair", "backup"])
+def test_the_leases_of_the_killed_go_but_those_that_the_next_backup_asks(
+    repository: Repository, two: list[Snapshot], clock: FakeClock, operation: str
+) -> None:
+    killed = Lease(repository.backend, repository.keys, Owner(operation, "far", 3), clock)
+    killed._put()
+    prune(repository)
+    assert repository.names(LEASE_PREFIX) == [killed.name], "it may be alive"
+    clock.now_ns += HALF_HOUR_NS
+    prune(repository)
+    assert repository.names(LEASE_PREFIX) == ([killed.name] if operation == "backup" else [])
+
+
 def test_a_lease_that_cannot_be_read_holds_the_sweep_up_until_it_is_dead(
     repository: Repository, two: list[Snapshot], backend: MemoryBackend, clock: FakeClock
 ) -> None:

@@ -1,0 +1,180 @@
+"""Everything at once, with kills and pauses, in a repository and a copy that prune meanwhile."""
+
+import random
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from snap.backends.location import open_backend
+from tests.scale import rounds
+
+from .command import Snap
+from .stress import Host, Record, StressSnap, first_id, restored_content, state_of
+from .stress_program import DEAD_SECONDS
+
+HOSTS = 6
+SECONDS = rounds(15 * 60, otherwise=10)
+_AT_ONCE = 3
+_MOST_FAILURES = 5
+_CALM_EVERY, _CALM_SECONDS = 60.0, 12.0
+_RIPE_SECONDS = DEAD_SECONDS + 2
+
+
+@dataclass
+class Place:
+    """Where the repository and its copy are."""
+
+    urls: dict[str, str]
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+@pytest.fixture(params=["local", "sftp", "s3"])
+def place(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Place]:
+    if request.param == "local":
+        yield Place({name: str(tmp_path / name) for name in ("repository", "copy")})
+    elif request.param == "sftp":
+        sshd = request.getfixturevalue("sshd")
+        monkeypatch.setenv("HOME", str(sshd.home))
+        name = f"stress-{time.monotonic_ns()}"
+        yield Place({one: sshd.url(f"{name}-{one}") for one in ("repository", "copy")})
+    else:
+        url = request.getfixturevalue("bucket").url
+        yield Place({one: url.replace("some/prefix", one) for one in ("repository", "copy")})
+
+
+def at_work(host: Host, until: float) -> None:
+    """Work until the time is over, with a calm now and then in which only two do."""
+    record = host.record
+    begun = time.monotonic()
+    try:
+        while time.monotonic() < until and len(record.failures) < _MOST_FAILURES:
+            is_calm = (time.monotonic() - begun) % _CALM_EVERY > _CALM_EVERY - _CALM_SECONDS
+            if is_calm and host.number > 1:
+                time.sleep(0.5)
+            else:
+                host.one_thing()
+    except Exception as error:
+        record.fail(f"the test itself, on host {host.number}: {error!r}")
+        raise
+
+
+def sizes(url: str, prefix: str) -> dict[str, int]:
+    backend = open_backend(url)
+    try:
+        return {stat.name: stat.size_bytes for stat in backend.list(prefix)}
+    finally:
+        backend.close()
+
+
+def packs_of(url: str) -> int:
+    return sum(size for prefix in ("data/", "meta/") for size in sizes(url, prefix).values())
+
+
+def back_up_all(hosts: list[Host]) -> None:
+    def back_up(host: Host) -> None:
+        host.source.change()
+        host.record.known[host.source.state] = host.source.content()
+        done = host.run("repository", "backup", *host.source.arguments(), mercy=True)
+        assert done.code == 0, done.err
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        list(pool.map(back_up, hosts))
+
+
+def settle(host: Host) -> None:
+    """Prune twice: what is not needed is marked, and moved, and then deleted."""
+    for _ in range(2):
+        for name, snap in host.places.items():
+            snap.more |= {"STRESS_TOMBSTONE": "0", "STRESS_YOUNG": "0"}
+            done = host.run(name, "prune", "prune", "--json", "--max-unused", "0", mercy=True)
+            assert done.code == 0, done.err
+            deleted = done.summary()["deleted"]["packs"]
+            host.record.count(f"{name}: packs deleted at the end", deleted)
+        time.sleep(_RIPE_SECONDS)
+
+
+def everything_is_whole(host: Host, name: str, url: str, root: Path) -> None:
+    """Check and restore with the command as it is, from an empty cache."""
+    settled = host.places[name]
+
+    class Plain(StressSnap):
+        start = Snap.start
+
+    snap = Plain(root, root / f"cache-fresh-{name}", url=url, more=settled.more)
+    found = snap.json("check", "--read-data")
+    assert found["ok"], found
+    listed = host.listed(name, anew=True)
+    assert found["snapshots"] >= len(listed)
+
+    def is_equal(one: dict[str, Any]) -> bool:
+        out = root / f"out-{name}-{first_id(one)}"
+        snap.ok("restore", first_id(one), "--target", str(out))
+        return restored_content(out) == host.record.known[state_of(one)]
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        equal = list(pool.map(is_equal, listed))
+    assert all(equal), [one for one, is_one in zip(listed, equal, strict=True) if not is_one]
+    host.record.say(f"{name}: {len(listed)} snapshots are whole and equal; hints {found['hints']}")
+
+
+def nothing_is_left(host: Host, name: str, url: str) -> None:
+    """No pack that nothing needs, no mark that is not swept, no lease."""
+    foreseen = host.run(name, "prune", "prune", "--json", "--dry-run", mercy=True).summary()
+    used = packs_of(url)
+    host.record.say(f"{name}: {used} bytes of packs; {foreseen}")
+    assert foreseen["marked"]["packs"] == foreseen["deleted"]["packs"] == 0, foreseen
+    assert foreseen["waiting"] == []
+    assert used == foreseen["kept_bytes"]
+    assert foreseen["unused_bytes"] <= used * 0.02
+    doomed = sizes(url, "doomed/")
+    host.record.say(f"{name}: {len(doomed)} doomed objects are left, of what was forgotten")
+    assert list(sizes(url, "leases/")) == []
+
+
+@pytest.mark.slow
+def test_six_hosts_that_do_everything_at_once_and_are_killed_lose_nothing(
+    place: Place, tmp_path: Path
+) -> None:
+    seed = random.randrange(2**32)
+    record = Record()
+    record.say(f"seed {seed}, {SECONDS} seconds, {place.urls}")
+    any_host = StressSnap(tmp_path, tmp_path / "cache", more=place.environment)
+    hosts = [Host(n, place.urls, any_host, record, seed) for n in range(HOSTS)]
+    first = hosts[0]
+    first.places["repository"].init()
+    first.places["copy"].ok("init", "--copy-of", place.urls["repository"])
+    until = time.monotonic() + SECONDS
+    threads = [threading.Thread(target=at_work, args=(host, until)) for host in hosts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for what, number in sorted(record.counts.items()):
+        record.say(f"COUNT {what}: {number:,}")
+    for alarm in record.false_alarms:
+        record.say(f"CHECK BESIDE A PRUNE SAW DAMAGE: {alarm}")
+    assert not record.failures, (seed, record.failures)
+    back_up_all(hosts)
+    # What the killed left is taken up by a backup once they are dead.
+    time.sleep(_RIPE_SECONDS)
+    back_up_all(hosts[:1])
+    copied = first.run("repository", "replicate", "replicate", place.urls["copy"], mercy=True)
+    assert copied.code == 0, copied.err
+    left = {state_of(one) for one in first.listed("repository", anew=True)}
+    assert record.committed - record.given_up <= left
+    assert left <= {state_of(one) for one in first.listed("copy", anew=True)}
+    settle(first)
+    for name, url in place.urls.items():
+        everything_is_whole(first, name, url, tmp_path)
+        nothing_is_left(first, name, url)
+    swept = {k: n for k, n in record.counts.items() if "deleted at the end" in k}
+    record.say(f"at the end {swept}")
+    assert record.counts["repository: packs deleted"] + sum(swept.values()) > 0
