@@ -161,7 +161,7 @@ def test_one_that_slept_between_its_last_look_and_its_snapshot_takes_it_back(
 
 
 @pytest.mark.parametrize("operation", ["forget", "tag", "hold", "replicate", "repair", "backup"])
-def test_the_leases_of_the_killed_go_but_those_that_the_next_backup_asks(
+def test_the_leases_of_the_killed_go_but_those_of_whom_the_next_one_asks(
     repository: Repository, two: list[Snapshot], clock: FakeClock, operation: str
 ) -> None:
     killed = Lease(repository.backend, repository.keys, Owner(operation, "far", 3), clock)
@@ -170,7 +170,9 @@ def test_the_leases_of_the_killed_go_but_those_that_the_next_backup_asks(
     assert repository.names(LEASE_PREFIX) == [killed.name], "it may be alive"
     clock.now_ns += HALF_HOUR_NS
     prune(repository)
-    assert repository.names(LEASE_PREFIX) == ([killed.name] if operation == "backup" else [])
+    # What a killed backup, replicate or repair left is of use to the next.
+    goes = operation in ("forget", "tag", "hold")
+    assert repository.names(LEASE_PREFIX) == ([] if goes else [killed.name])
 
 
 def test_a_lease_that_cannot_be_read_holds_the_sweep_up_until_it_is_dead(

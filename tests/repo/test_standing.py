@@ -170,7 +170,7 @@ def test_how_far_a_place_was_read_counts_the_packs_that_it_has(repository: Repos
     assert own.never == own.packs == len(names(repository.backend, "data/", "meta/")) > count
     assert own.overdue == 0, "all were put since"
     # Also those that only its own index objects name.
-    repository.backend.delete(names(repository.backend, "index/")[0])
+    repository.backend.delete(names(place, "index/")[0])
     repository.load_index()
     known = {pack.id.hex() for pack in repository.cache.packs()}
     assert not {n[-64:] for n in names(place, "data/", "meta/")} <= known
