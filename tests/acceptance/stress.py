@@ -21,8 +21,8 @@ from typing import Any
 
 from .command import Picture, Snap, picture
 from .stress_program import DEAD_SECONDS
+from .stress_server import PROGRAM, Forked, ForkServer
 
-PROGRAM = str(Path(__file__).parent / "stress_program.py")
 _HANGS_SECONDS = 240
 _POOL = 40
 _PIECE = 120_000
@@ -74,6 +74,7 @@ class StressSnap(Snap):
     host: str = ""
     url: str = ""
     more: dict[str, str] = field(default_factory=dict)
+    modules: tuple[str, ...] = ()
 
     def environment(self) -> dict[str, str]:
         return {
@@ -225,9 +226,14 @@ class Host:
             )
             for name, url in places.items()
         }
+        plain = snap.environment()
+        self._server = ForkServer(self.root / f"host-{number}", plain, list(snap.modules))
         self._took: dict[str, float] = {}
         self._listed: dict[str, list[dict[str, Any]]] = {}
         self._restores = 0
+
+    def close(self) -> None:
+        self._server.close()
 
     # One command
 
@@ -235,7 +241,7 @@ class Host:
         """Run a command, which meets trouble unless it is to have mercy; judge its end."""
         trouble = None if mercy else self._trouble(kind)
         begun = time.monotonic()
-        process = self.places[place].start(*arguments)
+        process = self._server.start(arguments, self.places[place].environment())
         done = Done(kind, arguments, 0, "", "", False, 0.0)
         try:
             out, err = self._wait(process, trouble, done)
@@ -243,6 +249,7 @@ class Host:
             process.kill()
             out, err = process.communicate()
             self.record.fail(f"{arguments} does not end: {err!r}")
+        assert process.returncode is not None
         done.code, done.out, done.err = process.returncode, out.decode(), err.decode()
         done.killed = done.killed and done.code == -signal.SIGKILL
         took = time.monotonic() - begun
@@ -262,8 +269,7 @@ class Host:
 
     def _trouble(self, kind: str) -> Trouble | None:
         dice = self.chance.random()
-        # At its start there is nothing but Python's.
-        after = self.chance.uniform(0.2, 1.15 * self._took.get(kind, 1.5))
+        after = self.chance.uniform(0.02, 1.15 * self._took.get(kind, 1.0))
         if dice < 0.16:
             return Trouble(after)
         if dice < 0.26:
@@ -272,9 +278,7 @@ class Host:
             return Trouble(after, pause, kill=kill, then=self.chance.uniform(0.0, 0.7))
         return None
 
-    def _wait(
-        self, process: subprocess.Popen[bytes], trouble: Trouble | None, done: Done
-    ) -> tuple[bytes, bytes]:
+    def _wait(self, process: Forked, trouble: Trouble | None, done: Done) -> tuple[bytes, bytes]:
         if trouble is not None:
             try:
                 return process.communicate(timeout=trouble.after)
@@ -336,7 +340,8 @@ class Host:
                 self.record.committed.add(state)
 
     def forget(self, place: str = "repository") -> None:
-        found = self.listed(place)
+        # One that is gone already keeps the others from being forgotten as well.
+        found = self.listed(place, anew=self.chance.random() < 0.7)
         newest = {s["service"]: s["id"] for s in found}
         old = [s for s in found if not s["held"] and s["id"] not in newest.values()]
         some = self.chance.sample(old, min(len(old), 1 + max(0, len(found) - _MANY)))

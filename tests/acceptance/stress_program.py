@@ -1,15 +1,21 @@
 """snap with its half hours made seconds, as the host that STRESS_HOST names.
 
 Nothing of what it does differs: only how soon a lease is dead, a mark ripe and a tombstone old, and
-how large packs are. It ends with the thread that started it, also where it is stopped.
+how large packs are. With ``serve`` it carries out one command after the other, each in a process of
+its own that is forked: Python's start and its imports would take most of the time of a test. It
+ends with the thread that started it, also where it is stopped.
 """
 
 import ctypes
+import importlib
+import json
 import os
 import signal
 import socket
 import sys
+import traceback
 from functools import partial
+from typing import Any, NoReturn
 
 RENEW_SECONDS = 1.0
 DEAD_SECONDS = 6
@@ -46,18 +52,56 @@ def make_packs_small() -> None:
     init.create_repository = partial(create_repository, parameters=small)  # type: ignore[attr-defined]
 
 
-def main() -> None:
+def run(arguments: list[str]) -> NoReturn:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     name = os.environ.get("STRESS_HOST", "")
     if name:
         socket.gethostname = lambda: name
     compress_time()
-    if "init" in sys.argv:
+    if "init" in arguments:
         make_packs_small()
-    from snap.cli.main import main as run
+    from snap.cli.main import main
 
-    run(sys.argv[1:])
+    main(arguments)
+
+
+def serve(modules: list[str]) -> None:
+    """Read orders, a line of JSON each; answer with the process' number, then its exit code."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    compress_time()
+    from snap.cli.main import COMMANDS
+
+    for module in (*(f"snap.cli.{command}" for command in COMMANDS), *modules):
+        importlib.import_module(module)
+    for line in sys.stdin:
+        order = json.loads(line)
+        pid = os.fork()
+        if not pid:
+            _obey(order)
+        print(pid, flush=True)
+        _, status = os.waitpid(pid, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+def _obey(order: dict[str, Any]) -> NoReturn:
+    try:
+        for number, path in enumerate((os.devnull, order["out"], order["err"])):
+            opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+            os.dup2(opened, number)
+            os.close(opened)
+        os.environ.clear()
+        os.environ.update(order["environment"])
+        run(order["arguments"])
+    except SystemExit as end:
+        os._exit(end.code if isinstance(end.code, int) else 1)
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(70)
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["serve"]:
+        serve(sys.argv[2:])
+    else:
+        run(sys.argv[1:])

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ class Place:
     """Where the repository and its copy are."""
 
     urls: dict[str, str]
-    environment: dict[str, str] = field(default_factory=dict)
+    modules: tuple[str, ...] = ()
 
 
 @pytest.fixture(params=["local", "sftp", "s3"])
@@ -44,10 +44,12 @@ def place(
         sshd = request.getfixturevalue("sshd")
         monkeypatch.setenv("HOME", str(sshd.home))
         name = f"stress-{time.monotonic_ns()}"
-        yield Place({one: sshd.url(f"{name}-{one}") for one in ("repository", "copy")})
+        urls = {one: sshd.url(f"{name}-{one}") for one in ("repository", "copy")}
+        yield Place(urls, ("asyncssh", "snap.backends.sftp"))
     else:
         url = request.getfixturevalue("bucket").url
-        yield Place({one: url.replace("some/prefix", one) for one in ("repository", "copy")})
+        urls = {one: url.replace("some/prefix", one) for one in ("repository", "copy")}
+        yield Place(urls, ("boto3", "snap.backends.s3"))
 
 
 def at_work(host: Host, until: float) -> None:
@@ -146,11 +148,22 @@ def test_six_hosts_that_do_everything_at_once_and_are_killed_lose_nothing(
     seed = random.randrange(2**32)
     record = Record()
     record.say(f"seed {seed}, {SECONDS} seconds, {place.urls}")
-    any_host = StressSnap(tmp_path, tmp_path / "cache", more=place.environment)
+    any_host = StressSnap(tmp_path, tmp_path / "cache", modules=place.modules)
     hosts = [Host(n, place.urls, any_host, record, seed) for n in range(HOSTS)]
     first = hosts[0]
     first.places["repository"].init()
     first.places["copy"].ok("init", "--copy-of", place.urls["repository"])
+    try:
+        all_at_work(hosts)
+        assert not record.failures, (seed, record.failures)
+        nothing_is_lost(hosts, place.urls, tmp_path)
+    finally:
+        for host in hosts:
+            host.close()
+
+
+def all_at_work(hosts: list[Host]) -> None:
+    record = hosts[0].record
     until = time.monotonic() + SECONDS
     threads = [threading.Thread(target=at_work, args=(host, until)) for host in hosts]
     for thread in threads:
@@ -161,19 +174,22 @@ def test_six_hosts_that_do_everything_at_once_and_are_killed_lose_nothing(
         record.say(f"COUNT {what}: {number:,}")
     for alarm in record.false_alarms:
         record.say(f"CHECK BESIDE A PRUNE SAW DAMAGE: {alarm}")
-    assert not record.failures, (seed, record.failures)
+
+
+def nothing_is_lost(hosts: list[Host], urls: dict[str, str], root: Path) -> None:
+    first, record = hosts[0], hosts[0].record
     back_up_all(hosts)
     # What the killed left is taken up by a backup once they are dead.
     time.sleep(_RIPE_SECONDS)
     back_up_all(hosts[:1])
-    copied = first.run("repository", "replicate", "replicate", place.urls["copy"], mercy=True)
+    copied = first.run("repository", "replicate", "replicate", urls["copy"], mercy=True)
     assert copied.code == 0, copied.err
     left = {state_of(one) for one in first.listed("repository", anew=True)}
     assert record.committed - record.given_up <= left
     assert left <= {state_of(one) for one in first.listed("copy", anew=True)}
     settle(first)
-    for name, url in place.urls.items():
-        everything_is_whole(first, name, url, tmp_path)
+    for name, url in urls.items():
+        everything_is_whole(first, name, url, root)
         nothing_is_left(first, name, url)
     swept = {k: n for k, n in record.counts.items() if "deleted at the end" in k}
     record.say(f"at the end {swept}")
