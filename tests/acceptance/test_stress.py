@@ -34,7 +34,11 @@ class Place:
     modules: tuple[str, ...] = ()
 
 
-@pytest.fixture(params=["local", "sftp", "s3"])
+PLACES = ("local", "s3", "sftp")[: rounds(3, otherwise=2)]
+"""In CI two of them: each takes a minute, most of which it waits for marks to ripen."""
+
+
+@pytest.fixture(params=PLACES)
 def place(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Place]:
