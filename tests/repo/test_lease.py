@@ -2,6 +2,8 @@ import os
 
 import pytest
 
+from snap.backends.base import ObjectStat
+from snap.backends.faulty import FaultyBackend
 from snap.backends.memory import MemoryBackend
 from snap.repo.clock import MINUTE_NS
 from snap.repo.ids import ObjectId
@@ -98,3 +100,17 @@ def test_dead_leases_of_the_kinds_that_are_named_are_removed(
             OWNER,
             owners[1],
         }
+
+
+def test_a_lease_that_others_remove_while_it_is_put_was_taken_for_dead(
+    repository: Repository, backend: MemoryBackend, clock: FakeClock
+) -> None:
+    class Sleepy(FaultyBackend):
+        def stat(self, name: str) -> ObjectStat:
+            backend.delete(name)
+            return super().stat(name)
+
+    lease = Lease(Sleepy(backend), repository.keys, OWNER, clock)
+    with pytest.raises(RepositoryLocked, match="took it for dead"), lease:
+        pass
+    assert lease._ran_out
