@@ -17,7 +17,7 @@ from .repository import Repository
 
 def adopt_interrupted(repository: Repository, hostname: str, own: Lease) -> int:
     """Index the packs that dead backups left; return how many. Their leases are removed."""
-    store_now_ns = repository.backend.stat(own.name).modified_ns
+    store_now_ns = own.renewed_ns
     dead = [
         state
         for state in list_leases(repository.backend, repository.keys)

@@ -126,7 +126,12 @@ class Lease:
                 "processes": process_table(),
             }
             self._backend.put(self.name, seal_object(self._keys, Kind.LEASE, body, self.id))
-            now_ns = self._backend.stat(self.name).modified_ns
+            try:
+                now_ns = self._backend.stat(self.name).modified_ns
+            except ObjectNotFound as error:
+                # We slept here, long enough for others to remove it.
+                self._ran_out = True
+                raise _taken_for_dead() from error
             # Whoever renews after a pause hides it from all others, so it is kept in mind here.
             self._ran_out |= self._renewals > 0 and now_ns - self._renewed_ns > DEAD_AFTER_NS
             self._renewed_ns = now_ns
@@ -136,7 +141,7 @@ class Lease:
         while not self._stop.wait(RENEW_SECONDS):
             try:
                 self._renew()
-            except BackendError:
+            except (BackendError, RepositoryLocked):
                 # Not fatal yet: the next renewal or `confirm` decides.
                 continue
 
@@ -152,17 +157,20 @@ class Lease:
             RepositoryLocked: it did, or it was removed: others may have worked on the
                 assumption that this operation is dead.
         """
-        lost = RepositoryLocked(
-            "this operation was paused for so long that others took it for dead",
-            "run it again; what it stored is reused",
-        )
         try:
             self._backend.stat(self.name)
         except ObjectNotFound as error:
-            raise lost from error
+            raise _taken_for_dead() from error
         self._put()
         if self._ran_out:
-            raise lost
+            raise _taken_for_dead()
+
+
+def _taken_for_dead() -> RepositoryLocked:
+    return RepositoryLocked(
+        "this operation was paused for so long that others took it for dead",
+        "run it again; what it stored is reused",
+    )
 
 
 def list_leases(backend: Backend, keys: Keys) -> list[LeaseState]:
@@ -248,7 +256,7 @@ def remove_dead(
 
     For those whose remains tell nobody anything; those of backups do (`adopt_interrupted`).
     """
-    store_now_ns = backend.stat(own.name).modified_ns
+    store_now_ns = own.renewed_ns
     for state in list_leases(backend, keys):
         is_one = state.owner is not None and state.owner.operation in operations
         if is_one and state.id != own.id and is_dead(state, store_now_ns, hostname):

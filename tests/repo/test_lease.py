@@ -3,6 +3,8 @@ from dataclasses import replace
 
 import pytest
 
+from snap.backends.base import ObjectStat
+from snap.backends.faulty import FaultyBackend
 from snap.backends.memory import MemoryBackend
 from snap.repo.clock import MINUTE_NS
 from snap.repo.ids import ObjectId
@@ -123,3 +125,17 @@ def test_a_renewal_that_comes_too_late_does_not_heal_a_lease(
         lease._renew()
         with pytest.raises(RepositoryLocked):
             lease.confirm()
+
+
+def test_a_lease_that_others_remove_while_it_is_put_was_taken_for_dead(
+    repository: Repository, backend: MemoryBackend, clock: FakeClock
+) -> None:
+    class Sleepy(FaultyBackend):
+        def stat(self, name: str) -> ObjectStat:
+            backend.delete(name)
+            return super().stat(name)
+
+    lease = Lease(Sleepy(backend), repository.keys, OWNER, clock)
+    with pytest.raises(RepositoryLocked, match="took it for dead"), lease:
+        pass
+    assert lease._ran_out
