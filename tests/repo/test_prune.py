@@ -376,3 +376,28 @@ def test_what_a_forget_that_was_killed_left_is_removed_half_an_hour_later(
     assert backups.owner == killed[-1], "what it left is adopted by the next backup"
     backend.delete(backups.name)
     assert prune(repository).marked == 1
+
+
+@pytest.mark.parametrize("days", [0, 30])
+def test_a_pack_that_reappears_is_deleted_again_and_serves_nobody(
+    repository: Repository,
+    two: list[Snapshot],
+    backend: MemoryBackend,
+    clock: FakeClock,
+    days: int,
+) -> None:
+    stored = {name: backend.get(name) for name in packs_of(backend)}
+    let_go(repository, two[0])
+    prune(repository, now=True)
+    gone = stored.keys() - packs_of(backend)
+    clock.now_ns += days * 24 * 60 * MINUTE_NS
+    prune(repository)
+    for name in gone:
+        backend.put(name, stored[name])
+    third = back_up(repository, DictSource(files(1)))
+    assert third.statistics.bytes_new >= 40_000, "it does not count on them"
+    for _ in range(2):
+        prune(repository)
+        clock.now_ns += HALF_HOUR_NS
+    assert not gone & packs_of(backend)
+    assert_whole(repository, [(third, files(1)), (two[1], files(2))])
