@@ -243,7 +243,11 @@ class _Prune:
         if len(marks) < _MANY_MARKS:
             return
         ids = frozenset(id_ for mark in marks for id_ in mark.snapshots)
-        replaced = frozenset(id_ for mark in marks for id_ in (mark.id, *mark.replaces))
+        # Of what these replaced themselves only what is still there: else the list grows for ever.
+        left = frozenset(self._doomed.replaced).intersection(
+            id_ for mark in marks for id_ in mark.replaces
+        )
+        replaced = left | {mark.id for mark in marks}
         one = Doomed(self._repository.clock(), snapshots=ids, replaces=replaced)
         put_doomed(self._backend, self._keys, one)
         delete_doomed(self._backend, replaced)

@@ -291,6 +291,15 @@ def test_marks_of_forgetting_become_one(
     doomed = list_doomed(backend, repository.keys)
     assert len([record for record in doomed.records if record.snapshots]) == 1
     assert doomed.forgotten() == {snapshot.id for snapshot in gone}
+    for again in range(2):
+        more = [back_up(repository, DictSource({b"f": b"%d" % n}), time_ns=n) for n in range(16)]
+        for snapshot in more:
+            let_go(repository, snapshot)
+        gone += more
+        prune(repository)
+        (mark,) = [r for r in list_doomed(backend, repository.keys).records if not r.packs]
+        assert mark.snapshots == {snapshot.id for snapshot in gone}
+        assert len(mark.replaces) == 17, f"those of the marks before it are gone: {again}"
 
 
 def test_a_damaged_doomed_object_is_told_and_harms_nothing(
