@@ -1,4 +1,4 @@
-"""Six hosts that do everything at once to one repository and its copy, and are killed at random.
+"""Hosts that do everything at once to one repository and its copy, and are killed at random.
 
 Each snapshot bears the tag of the state that its source was in, so whoever restores it, and
 whichever revision it is by then, knows what must come back.
@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.scale import rounds
+
 from .command import Picture, Snap, picture
 from .stress_program import DEAD_SECONDS
 from .stress_server import PROGRAM, Forked, ForkServer
@@ -27,7 +29,7 @@ _HANGS_SECONDS = 240
 _POOL = 40
 _PIECE = 120_000
 _MANY = 16
-_LONGEST_PAUSE = 15.0
+_LONGEST_PAUSE = float(rounds(15, otherwise=8))
 _STATE = re.compile(r"state-\d+-\d+")
 Content = tuple[Picture, list[tuple[object, ...]]]
 
