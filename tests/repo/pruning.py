@@ -28,6 +28,11 @@ def noise(seed: int, size: int = 40_000) -> bytes:
     return Random(seed).randbytes(size)
 
 
+def files(seed: int) -> dict[bytes, bytes]:
+    """Return two files, one of which all versions share."""
+    return {b"own": noise(seed), b"shared": noise(0)}
+
+
 def let_go(repository: Repository, *snapshots: Snapshot) -> None:
     owner = Owner("forget", "host", 1)
     with Lease(repository.backend, repository.keys, owner, repository.clock) as lease:

@@ -15,13 +15,9 @@ from snap.repo.repository import Repository, open_repository
 from .conftest import FakeClock, back_up
 from .copies import errors, replicate
 from .dictsource import DictSource
-from .pruning import content, let_go, noise, packs_of, prune, size_of
+from .pruning import content, files, let_go, noise, packs_of, prune, size_of
 
 HALF_HOUR_NS = 31 * MINUTE_NS
-
-
-def files(seed: int) -> dict[bytes, bytes]:
-    return {b"own": noise(seed), b"shared": noise(0)}
 
 
 @pytest.fixture

@@ -25,14 +25,9 @@ from snap.repo.survey import NeedsUnknown
 
 from .conftest import FakeClock, Opener, back_up
 from .dictsource import DictSource
-from .pruning import ALL, assert_whole, let_go, noise, packs_of, prune, size_of
+from .pruning import ALL, assert_whole, files, let_go, noise, packs_of, prune, size_of
 
 HALF_HOUR_NS = 31 * MINUTE_NS
-
-
-def files(seed: int) -> dict[bytes, bytes]:
-    """Return two files, one of which all versions share."""
-    return {b"own": noise(seed), b"shared": noise(0)}
 
 
 @pytest.fixture

@@ -21,14 +21,9 @@ from snap.repo.snapshot import Snapshot
 
 from .conftest import OPTIONS, FakeClock, Opener, back_up
 from .dictsource import DictSource
-from .pruning import assert_whole, let_go, noise, prune
+from .pruning import assert_whole, files, let_go, noise, prune
 
 HALF_HOUR_NS = 31 * MINUTE_NS
-
-
-def files(seed: int) -> dict[bytes, bytes]:
-    """Return two files, one of which all versions share."""
-    return {b"own": noise(seed), b"shared": noise(0)}
 
 
 @pytest.fixture
