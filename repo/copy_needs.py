@@ -62,6 +62,10 @@ class CopyIndex:
         """Load what is new; return what cannot be read, which counts as not there."""
         return [str(problem) for problem in self._copy.load_readable_index()]
 
+    def named(self) -> set[ObjectId]:
+        """Return the packs that it names."""
+        return {pack.id for pack in self._copy.cache.packs()}
+
     def needs(
         self, snapshots: Sequence[Snapshot], there: Mapping[str, int], doomed: Set[ObjectId]
     ) -> Needs:
@@ -140,7 +144,7 @@ class CopyIndex:
         copy's own, since what else their index object names is not there.
         """
         cache = self._repository.cache
-        named = {pack.id for pack in self._copy.cache.packs()}
+        named = self.named()
         as_they_are: list[str] = []
         own: list[PackColumns] = []
         for id_, packs in sorted(cache.packs_by_index().items()):

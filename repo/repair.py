@@ -5,49 +5,35 @@ every copy. What is put was compared with its name first. Nothing is deleted.
 """
 
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from snap.backends.base import Backend, ObjectNotFound, ShortRead
 from snap.errors import IntegrityError, SnapError
 
-from .cache import Cache
 from .catalog import Problem, snapshot_at
 from .clock import Clock
 from .codec import DecodeError
 from .config import CONFIG_NAME, RepositoryConfig, RepositoryNotFound, check_config, decode_config
 from .copy import foreign
-from .crypto import Keys, derive
 from .doomed import DoomedList, list_doomed
 from .envelope import open_object
+from .heal_blobs import Secrets, Standing, heal_blobs
 from .ids import Kind, id_of_name, pack_name
 from .index import split_index
-from .keys import KeySlot
 from .lease import Lease, Owner, remove_dead
-from .live import LiveBlobs
 from .objects import WORKERS, StoredObject, get_verified
 from .progress import Reporter
 from .readme import README_TEXT
 from .rebuild import refuse_beside_prune
 from .replicate import COPYING, first_id, list_copied
-from .repository import INDEX_PREFIX, SNAPSHOT_PREFIX, Repository, unlock
+from .repository import INDEX_PREFIX, SNAPSHOT_PREFIX, unlock
 from .slots import KEY_PREFIX
 from .snapshot import Snapshot
 from .transfer import Reading, Transfer, problem_of
 from .verified import PackReadings, remember_named
 
 README_NAME = "README"
-
-
-@dataclass(frozen=True, slots=True)
-class Secrets:
-    """What both the repository and its copy are opened with."""
-
-    config: RepositoryConfig
-    keys: Keys
-    slot: KeySlot
 
 
 @dataclass(slots=True)
@@ -226,12 +212,14 @@ class _Repair:
         """Put what is damaged or missing."""
         slots = self._lacking(KEY_PREFIX)
         snapshots = self._wanted_snapshots()
-        index = self._wanted_index(snapshots)
+        # One that is missing was lost, or replaced by a prune: what is needed of it comes by blobs.
+        index = [name for name in self._lacking(INDEX_PREFIX) if name in self._damaged]
         packs = self._wanted_packs(index)
         groups = [list(map(self._stored, names)) for names in (slots, packs, index, snapshots)]
         self._reporter.start("healing", sum(one.size_bytes for group in groups for one in group))
         for group in groups:
             self._put(group)
+        self._heal_blobs()
         self._reporter.finish()
         healed = {problem.object for problem in self.report.healed}
         self.report.left += [
@@ -240,6 +228,39 @@ class _Repair:
             if name not in healed and name not in self._unreadable
         ]
         self.report.left.sort(key=lambda problem: problem.object)
+
+    def _heal_blobs(self) -> None:
+        """Put what is still missing from other packs of the copy than those that had it here."""
+        healed = {problem.object for problem in self.report.healed}
+        whole = {n: size for n, size in self._here.items() if n not in self._damaged}
+        whole |= {name: self._there[name] for name in healed if name in self._there}
+        found = heal_blobs(
+            (self._target, self._source),
+            self._secrets,
+            self._clock,
+            Standing(whole, self._doomed.pack_ids()),
+            self._advance,
+        )
+        self.report.bytes += found.bytes
+        self.report.healed += [Problem(name, "needed, and missing") for name in found.names]
+        told = {problem.object for problem in self.report.left}
+        self.report.left += [one for one in found.problems if one.object not in told]
+        if found.is_whole:
+            self._forgive_packs()
+
+    def _forgive_packs(self) -> None:
+        """Take packs that nobody needs any more out of what is wrong: all has another place."""
+        left = []
+        for problem in self.report.left:
+            if problem.object.startswith(("data/", "meta/")):
+                self.report.warnings.append(
+                    f"{problem.object}: {problem.problem}; all that the snapshots need of it has "
+                    "another place, and the next prune drops it"
+                )
+                self._unreadable[problem.object] = problem
+            else:
+                left.append(problem)
+        self.report.left = left
 
     def remember(self, clock: Clock) -> None:
         """Put down which packs were read; what was healed was put anew, and not read since."""
@@ -277,53 +298,6 @@ class _Repair:
 
     def _wrong_with(self, name: str) -> Problem:
         return self._damaged.get(name, Problem(name, "missing"))
-
-    def _wanted_index(self, snapshots: list[str]) -> list[str]:
-        """Return the index objects that are damaged here, and if they are needed those missing.
-
-        A prune writes the index anew: that one is not there says nothing. That something which the
-        snapshots need is in none, does.
-        """
-        lacking = self._lacking(INDEX_PREFIX)
-        damaged = [name for name in lacking if name in self._damaged]
-        if len(lacking) == len(damaged) or (not damaged and self._is_index_enough(snapshots)):
-            return damaged
-        return lacking
-
-    def _is_index_enough(self, returning: list[str]) -> bool:
-        """Return whether the index objects here name all that the snapshots need."""
-        missing: list[str] = []
-        with tempfile.TemporaryDirectory(prefix="snap-cache-") as folder:
-            cache = Cache(
-                Path(folder) / "cache.sqlite",
-                bytes(16),
-                derive("cache", self._keys.metadata_secret),
-            )
-            here = Repository(
-                self._target,
-                self._secrets.config,
-                self._keys,
-                self._secrets.slot,
-                cache=cache,
-                clock=self._clock,
-            )
-            try:
-                here.load_readable_index()
-                live = LiveBlobs(here, lambda where, _: missing.append(where))
-                for backend, name in self._all_snapshots(returning):
-                    snapshot = self._read_snapshot(backend, name)
-                    for component in () if snapshot is None else snapshot.components:
-                        live.follow(component.name, component.subtree or ())
-            finally:
-                cache.close()
-        return not missing
-
-    def _all_snapshots(self, returning: list[str]) -> Iterator[tuple[Backend, str]]:
-        for name in self._here:
-            if name.startswith(SNAPSHOT_PREFIX) and self._is_whole(name):
-                yield self._target, name
-        for name in returning:
-            yield self._source, name
 
     def _wanted_packs(self, index: list[str]) -> list[str]:
         """Return the packs that are not whole here and that an index object names.

@@ -19,6 +19,7 @@ from .needs import Following
 from .progress import Reporter
 from .repository import INDEX_PREFIX, SNAPSHOT_PREFIX, Repository
 from .snapshot import Snapshot
+from .verified import damaged_packs
 
 _LISTINGS = 50
 """A listing that others change each time it is made is given up at last."""
@@ -58,8 +59,9 @@ class Survey:
 def survey(repository: Repository, doomed: Collection[ObjectId], reporter: Reporter) -> Survey:
     """Look at everything: snapshots, then index, then packs, then follow all trees.
 
-    Of a blob in several packs one place is kept: one that is in no doomed object, and of several
-    the pack with the smallest id, so that two who look at the same keep the same.
+    Of a blob in several packs one place is kept: not one that was found damaged, rather one that is
+    in no doomed object, and of several the pack with the smallest id, so that two who look at the
+    same keep the same.
 
     Raises:
         NeedsUnknown: something that cannot be read keeps the needs from being known.
@@ -156,6 +158,7 @@ def _keep_one_place_each(
 ) -> None:
     """Take all places but one of each needed blob out of the needed ones."""
     cache = repository.cache
+    bad = damaged_packs(repository.backend, repository.keys, repository.clock())
     for id_ in cache.repeated_ids():
         places = cache.numbered_places(id_)
         if len(places) < 2 or not found.needed.has(places[0][0]):
@@ -164,7 +167,7 @@ def _keep_one_place_each(
         present = [pack.id for pack in ids.values() if found.is_there(pack)]
         if not present or len(ids) < 2:
             continue
-        kept = min(present, key=lambda pack_id: (pack_id in doomed, pack_id))
+        kept = min(present, key=lambda pack_id: (pack_id in bad, pack_id in doomed, pack_id))
         for number, pack in places:
             if pack.id != kept:
                 found.needed.drop(number)

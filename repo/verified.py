@@ -221,6 +221,12 @@ def recall(backend: Backend, keys: Keys, now_ns: int) -> Recalled:
     )
 
 
+def damaged_packs(backend: Backend, keys: Keys, now_ns: int) -> frozenset[ObjectId]:
+    """Return the packs that were damaged when they were read last."""
+    rows = each_row(recall(backend, keys, now_ns).rows)
+    return frozenset(ObjectId(row[:ID_BYTES]) for row in rows if row[-1])
+
+
 def _read(backend: Backend, keys: Keys, name: str, problems: list[str]) -> CheckObject | None:
     try:
         return decode_check(open_object(keys, Kind.CHECK, get_verified(backend, name)))

@@ -147,11 +147,15 @@ def test_repair_brings_back_what_is_lost_and_neither_what_was_forgotten_nor_what
     assert after == before
     # One that was not forgotten is lost, as is a pack of it.
     backend.delete(f"snapshots/{snapshots[1].id.hex()}")
-    gone = sorted(packs_of(backend))[0]
-    backend.delete(gone)
+    for gone in list(packs_of(backend))[::2]:
+        # Some of them prune has made: the copy has the same blobs in others.
+        backend.delete(gone)
     report = heal(backend, place, recovery_key, clock)
     assert report.returned == [f"snapshots/{snapshots[1].id.hex()}"]
+    assert report.left == []
     assert restored(backend, recovery_key, clock) == [files(2), files(3)]
+    prune(repository, now=True)
+    assert errors(backend, recovery_key) == []
 
 
 def test_repair_brings_back_index_objects_only_where_something_needs_them(
