@@ -98,7 +98,7 @@ def test_kills_during_a_restore_in_place_leave_the_old_or_the_new(
 def test_many_kills_during_a_restore_in_place_leave_the_old_or_the_new(
     chroma: Chroma, snap: Snap, filled: Path
 ) -> None:
-    survive_kills(chroma, snap, filled, rounds(30, otherwise=10))
+    survive_kills(chroma, snap, filled, rounds(30, otherwise=5))
 
 
 def survive_kills(chroma: Chroma, snap: Snap, folder: Path, kills: int) -> None:

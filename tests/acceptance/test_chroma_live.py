@@ -113,7 +113,7 @@ def back_up_and_check(
     assert len({json.dumps(job["low"]) for job in writer.jobs}) > count // 2
 
 
-MANY = rounds(40, otherwise=10)
+MANY = rounds(40, otherwise=6)
 """With scripts/test --full, 200 snapshots in all."""
 SHAPES = {
     "two_threads": Shape(seed=1),

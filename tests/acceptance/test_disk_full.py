@@ -68,7 +68,7 @@ def test_a_disk_that_is_full_at_some_points(tmp_path: Path) -> None:
 def test_a_disk_that_is_full_at_many_points(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", 700 * MIB) as disk:
         fill_up(
-            Snap(disk / "r", tmp_path / "cache").init(), disk, tmp_path, rounds(50, otherwise=16)
+            Snap(disk / "r", tmp_path / "cache").init(), disk, tmp_path, rounds(50, otherwise=8)
         )
 
 

@@ -15,7 +15,7 @@ from tests.scale import rounds
 from .command import MIB, Picture, Snap, picture, write_noise
 from .places import Place, snap_at
 
-FEW = {"local": 40, "sftp": 4, "s3": 4}
+FEW = {"local": 16, "sftp": 4, "s3": 4}
 """Kills in CI, by the kind of place: 200 of them take an hour over the network."""
 NOISE_MIB = {"local": 300, "sftp": 130, "s3": 100}
 """What makes several packs; those in S3 are small."""

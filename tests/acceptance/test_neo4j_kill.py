@@ -74,7 +74,7 @@ def make_old(server: Bolt) -> None:
     server.run("UNWIND range(1, 200) AS n CREATE (:Old {n: n})")
 
 
-KILLS = rounds(30, otherwise=4)
+KILLS = rounds(30, otherwise=2)
 """Each takes half a minute."""
 OLD, NEW = [{"l": ["Old"], "n": 200}], [{"l": ["New"], "n": 300}]
 

@@ -14,7 +14,7 @@ from .command import Snap, picture
 from .places import FolderPlace, Place, snap_at
 
 MIB = 1 << 20
-FEW = {"local": 50, "sftp": 4, "s3": 4}
+FEW = {"local": 20, "sftp": 4, "s3": 4}
 """Kills in CI, by the kind of place: 50 of them take some minutes over the network."""
 
 

@@ -58,7 +58,7 @@ def test_no_committed_snapshot_ever_misses_a_blob(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *list(SLOW)[: rounds(len(SLOW), otherwise=3)],
+        *list(SLOW)[: rounds(len(SLOW), otherwise=2)],
         *list(HUGE)[: rounds(len(HUGE), otherwise=0)],
     ],
 )
