@@ -100,19 +100,25 @@ def in_order(
     running: deque[tuple[_T, Future[_R]]] = deque()
     waiting = 0
     pool = ThreadPoolExecutor(workers, "snap-read")
+
+    def next_one() -> tuple[_T, _R]:
+        item, future = running.popleft()
+        return item, future.result()
+
     try:
         for item in items:
             while running and (
                 waiting + size_of(item) > in_flight_bytes or len(running) > 2 * workers
             ):
-                done, future = running.popleft()
-                yield done, future.result()
-                waiting -= size_of(done)
+                done = next_one()
+                yield done
+                waiting -= size_of(done[0])
+                # Not kept while the next is waited for: it may be large.
+                del done
             waiting += size_of(item)
             running.append((item, pool.submit(work, item)))
         while running:
-            done, future = running.popleft()
-            yield done, future.result()
+            yield next_one()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

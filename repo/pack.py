@@ -241,13 +241,17 @@ class MovedPack:
         """Return the pack's bytes and what the index will say of it; it is of no use any more."""
         header = _header_start(self.kind, len(self._table)) + b"".join(self._table)
         pack, start = self._pack, len(header)
-        entries = [
-            PackEntry(
-                *(e.id, e.kind, e.compression, key, e.nonce, start + offset),
-                *(e.stored_length, e.raw_length),
+        entries = []
+        # Given up one by one: there may be many.
+        self._blobs.reverse()
+        while self._blobs:
+            e, key, offset = self._blobs.pop()
+            entries.append(
+                PackEntry(
+                    *(e.id, e.kind, e.compression, key, e.nonce, start + offset),
+                    *(e.stored_length, e.raw_length),
+                )
             )
-            for e, key, offset in self._blobs
-        ]
         pack[:0] = header
         pack += _seal_directory(self._keys, header, entries)
         key_count = len(self._table)
