@@ -34,7 +34,9 @@ def avoid_doomed(repository: Repository, lease: Lease) -> None:
                 f"{problem.object}: {problem.problem}, and a prune is at work that may go by it",
                 "run it again when the prune has ended",
             )
-        repository.warnings.append(f"{problem.object}: {problem.problem}: the next prune drops it")
+        repository.warnings.append(
+            f"{problem.object}: {problem.problem}: what it named counts as held"
+        )
 
 
 def is_pruned(backend: Backend, keys: Keys, own: Lease) -> bool:

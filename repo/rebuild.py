@@ -16,6 +16,7 @@ from .aside import keep_aside, set_aside
 from .catalog import Problem, readable_snapshots
 from .check import check_key_slots, read_index_anew
 from .codec import DecodeError
+from .commit import PRUNE
 from .crypto import Keys
 from .doomed import list_doomed
 from .examine import Examination, id_in
@@ -39,7 +40,6 @@ from .slots import KEY_PREFIX
 from .transfer import problem_of
 
 OPERATION = "repair"
-PRUNING = frozenset({"prune"})
 _INDEX_BLOBS = 50_000
 """Blobs that one new index object names: 52 bytes each in memory."""
 
@@ -140,7 +140,7 @@ def refuse_beside_prune(backend: Backend, keys: Keys, own: Lease, hostname: str)
                 f"{state.name} cannot be read: it may be a prune that runs",
                 "a lease that is not renewed counts for nothing after 30 minutes: try again then",
             )
-        if state.owner.operation in PRUNING:
+        if state.owner.operation == PRUNE:
             raise RepositoryLocked(
                 f"a prune runs on {state.owner.hostname} (process {state.owner.pid})",
                 "try again when it has ended",
