@@ -9,6 +9,7 @@ import pytest
 
 from snap.backends.memory import MemoryBackend
 from snap.repo.backup import BackupOptions, run_backup
+from snap.repo.clock import MINUTE_NS
 from snap.repo.config import Parameters
 from snap.repo.keys import MINIMUM_COST
 from snap.repo.lease import Lease, Owner
@@ -17,6 +18,9 @@ from snap.repo.repository import Repository, create_repository, open_repository
 from snap.repo.retag import retag
 from snap.repo.snapshot import Snapshot
 from snap.repo.source import Source
+
+from .dictsource import DictSource
+from .pruning import files
 
 PASSPHRASE = "correct horse"
 SMALL = Parameters(
@@ -89,3 +93,11 @@ def change_tags(repository: Repository, snapshot: Snapshot, **changes: Any) -> S
     owner = Owner("tag", OPTIONS.hostname, 1)
     with Lease(repository.backend, repository.keys, owner, repository.clock) as lease:
         return retag(repository, snapshot, lease, **changes)
+
+
+@pytest.fixture
+def two(repository: Repository, clock: FakeClock) -> list[Snapshot]:
+    """Two versions that share one file; old, since what is put beside a backup is spared."""
+    snapshots = [back_up(repository, DictSource(files(seed))) for seed in (1, 2)]
+    clock.now_ns += 31 * MINUTE_NS
+    return snapshots

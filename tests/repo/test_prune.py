@@ -31,14 +31,6 @@ HALF_HOUR_NS = 31 * MINUTE_NS
 
 
 @pytest.fixture
-def two(repository: Repository, clock: FakeClock) -> list[Snapshot]:
-    snapshots = [back_up(repository, DictSource(files(seed))) for seed in (1, 2)]
-    # What was put since a backup at work began is spared, so it is old.
-    clock.now_ns += HALF_HOUR_NS
-    return snapshots
-
-
-@pytest.fixture
 def as_writer(repository: Repository, open_again: Opener) -> Repository:
     repository.add_passphrase_slot(
         "writer", capability=Capability.WRITER, label="w", cost=MINIMUM_COST

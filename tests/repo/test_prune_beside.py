@@ -26,14 +26,6 @@ from .pruning import assert_whole, files, let_go, noise, prune
 HALF_HOUR_NS = 31 * MINUTE_NS
 
 
-@pytest.fixture
-def two(repository: Repository, clock: FakeClock) -> list[Snapshot]:
-    snapshots = [back_up(repository, DictSource(files(seed))) for seed in (1, 2)]
-    # What was put since a backup at work began is spared, so it is old.
-    clock.now_ns += HALF_HOUR_NS
-    return snapshots
-
-
 def test_nothing_is_deleted_while_a_backup_of_the_time_of_the_mark_is_at_work(
     repository: Repository, two: list[Snapshot], open_again: Opener, clock: FakeClock
 ) -> None:
