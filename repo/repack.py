@@ -85,18 +85,21 @@ class Repacking:
         Raises:
             BackendError: the store failed; what was put stays, and the old packs as well.
         """
-        for use, stored in self._read(packs):
-            if stored is not None and self._take(use, stored):
-                self._moved[use.id] = DoomedPack(use.kind, use.size_bytes)
-            # Not kept in memory while the next is waited for.
-            stored = None  # noqa: PLW2901
-            self._advance(use.size_bytes, use.id.hex()[:8])
+        for one in self._read(packs):
+            self._move(*one)
+            # A pack is not kept in memory while the next is waited for.
+            del one
         for pack in list(self._filling.values()):
             self._store(pack)
         self._store_index()
         # Only now does everything that was taken have another place, and that an index object.
         self.report.sources = self._moved
         return self.report
+
+    def _move(self, use: Use, stored: bytes | None) -> None:
+        if stored is not None and self._take(use, stored):
+            self._moved[use.id] = DoomedPack(use.kind, use.size_bytes)
+        self._advance(use.size_bytes, use.id.hex()[:8])
 
     def _read(self, packs: Iterable[Use]) -> Iterator[tuple[Use, bytes | None]]:
         """Yield the packs in their order, a few read ahead; None for one that is damaged."""
