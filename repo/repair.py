@@ -242,7 +242,7 @@ class _Repair:
             self._advance,
         )
         self.report.bytes += found.bytes
-        self.report.healed += [Problem(name, "needed, and missing") for name in found.names]
+        self.report.healed += [Problem(name, "needed, and missing") for name in sorted(found.names)]
         told = {problem.object for problem in self.report.left}
         self.report.left += [one for one in found.problems if one.object not in told]
         if found.is_whole:
