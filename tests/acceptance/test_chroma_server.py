@@ -71,9 +71,11 @@ def test_a_server_that_is_written_to_all_the_time_is_not_called_of_one_moment(
     chroma: Chroma, chroma_snap: Snap, tmp_path: Path
 ) -> None:
     folder = tmp_path / "chroma"
+    # A reading has to take longer than a write, however little of the machine the writers get.
+    chroma.run("fill", str(folder), "3000", "8", "1")
     with (
         chroma.serve(folder) as url,
-        writing(chroma, url, Shape(threads=1, collections=1), tmp_path / "logs"),
+        writing(chroma, url, Shape(threads=3, collections=1, batch=4), tmp_path / "logs"),
     ):
         done = chroma_snap.run("backup", f"chroma:{url}", "--json")
     assert done.returncode == 0
