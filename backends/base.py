@@ -6,7 +6,7 @@ Every store and every wrapper passes ``tests/backends/contract.py``, which is th
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypedDict
 
 from snap.errors import SnapError, UsageError
 
@@ -58,6 +58,13 @@ class ObjectStat:
     name: str
     size_bytes: int
     modified_ns: int
+
+
+class PutOptions(TypedDict, total=False):
+    """The options of `Backend.put`, for who passes them on as they are."""
+
+    exclusive: bool
+    retain_until_ns: int | None
 
 
 class Backend(Protocol):

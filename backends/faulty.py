@@ -4,8 +4,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Unpack
 
-from .base import Backend, BackendError, BackendUnavailable, Buffer, ObjectStat
+from .base import Backend, BackendError, BackendUnavailable, Buffer, ObjectStat, PutOptions
+from .wrapper import Wrapper
 
 
 @dataclass(slots=True)
@@ -46,27 +48,17 @@ class Fault:
         return self.calls >= self.at and not over
 
 
-class FaultyBackend:
+class FaultyBackend(Wrapper):
     """Passes everything on to another store, but for the faults that strike."""
 
     def __init__(
         self, inner: Backend, *faults: Fault, sleep: Callable[[float], None] = time.sleep
     ) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._sleep = sleep
         self._lock = threading.Lock()
         self.faults = list(faults)
         self.calls: list[tuple[str, str]] = []
-
-    @property
-    def location(self) -> str:
-        """Return the inner store's location."""
-        return self._inner.location
-
-    @property
-    def parallel_requests(self) -> int:
-        """Return the inner store's number."""
-        return self._inner.parallel_requests
 
     def _struck(self, operation: str, name: str) -> list[Fault]:
         with self._lock:
@@ -79,35 +71,23 @@ class FaultyBackend:
                 raise fault.error()
         return struck
 
-    def put(
-        self,
-        name: str,
-        data: Buffer,
-        *,
-        exclusive: bool = False,
-        retain_until_ns: int | None = None,
-    ) -> None:
+    def put(self, name: str, data: Buffer, **options: Unpack[PutOptions]) -> None:
         """Store an object, spoiled where a fault says so."""
         struck = self._struck("put", name)
-        self._inner.put(
-            name,
-            _changed(struck, bytes(data)),
-            exclusive=exclusive,
-            retain_until_ns=retain_until_ns,
-        )
+        super().put(name, _changed(struck, bytes(data)), **options)
         _raise_late(struck)
 
     def get(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """Return an object, spoiled where a fault says so."""
         struck = self._struck("get", name)
-        data = _changed(struck, self._inner.get(name, offset, length))
+        data = _changed(struck, super().get(name, offset, length))
         _raise_late(struck)
         return data
 
     def stat(self, name: str) -> ObjectStat:
         """Return size and time."""
         struck = self._struck("stat", name)
-        found = self._inner.stat(name)
+        found = super().stat(name)
         _raise_late(struck)
         return found
 
@@ -123,12 +103,8 @@ class FaultyBackend:
     def delete(self, name: str) -> None:
         """Remove an object."""
         struck = self._struck("delete", name)
-        self._inner.delete(name)
+        super().delete(name)
         _raise_late(struck)
-
-    def close(self) -> None:
-        """Close the inner store."""
-        self._inner.close()
 
 
 def _changed(struck: list[Fault], data: bytes) -> bytes:

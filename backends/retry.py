@@ -7,9 +7,18 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, Unpack
 
-from .base import Backend, BackendUnavailable, Buffer, ObjectExists, ObjectNotFound, ObjectStat
+from .base import (
+    Backend,
+    BackendUnavailable,
+    Buffer,
+    ObjectExists,
+    ObjectNotFound,
+    ObjectStat,
+    PutOptions,
+)
+from .wrapper import Wrapper
 
 _T = TypeVar("_T")
 
@@ -29,7 +38,7 @@ class RetryPolicy:
     give_up_after_seconds: float = 300.0
 
 
-class RetryingBackend:
+class RetryingBackend(Wrapper):
     """A store that tries again when another store is unavailable."""
 
     def __init__(
@@ -41,21 +50,11 @@ class RetryingBackend:
         seconds: Callable[[], float] = time.monotonic,
         chance: random.Random | None = None,
     ) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._policy = policy or RetryPolicy()
         self._sleep = sleep
         self._seconds = seconds
         self._chance = chance or random.Random()
-
-    @property
-    def location(self) -> str:
-        """Return the inner store's location."""
-        return self._inner.location
-
-    @property
-    def parallel_requests(self) -> int:
-        """Return the inner store's number."""
-        return self._inner.parallel_requests
 
     def _try(self, action: Callable[[], _T]) -> _T:
         failures = self._begin()
@@ -69,24 +68,17 @@ class RetryingBackend:
     def _begin(self) -> "_Failures":
         return _Failures(self._policy, self._sleep, self._seconds, self._chance)
 
-    def put(
-        self,
-        name: str,
-        data: Buffer,
-        *,
-        exclusive: bool = False,
-        retain_until_ns: int | None = None,
-    ) -> None:
+    def put(self, name: str, data: Buffer, **options: Unpack[PutOptions]) -> None:
         """Store an object; an exclusive put that arrived though it seemed to fail is a success."""
-        if not exclusive:
-            self._try(lambda: self._inner.put(name, data, retain_until_ns=retain_until_ns))
+        if not options.get("exclusive"):
+            self._try(lambda: self._inner.put(name, data, **options))
             return
         doubtful = False
 
         def attempt() -> None:
             nonlocal doubtful
             try:
-                self._inner.put(name, data, exclusive=True, retain_until_ns=retain_until_ns)
+                self._inner.put(name, data, **options)
             except ObjectExists:
                 if not (doubtful and self._holds(name, data)):
                     raise
@@ -142,10 +134,6 @@ class RetryingBackend:
                 raise
 
         self._try(attempt)
-
-    def close(self) -> None:
-        """Close the inner store."""
-        self._inner.close()
 
 
 class _Failures:

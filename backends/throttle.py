@@ -2,10 +2,12 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Unpack
 
-from .base import Backend, Buffer, ObjectStat
+from .base import Backend, Buffer, PutOptions
+from .wrapper import Wrapper
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,11 +18,12 @@ class Limits:
     download: float | None = None
 
 
-class ThrottledBackend:
+class ThrottledBackend(Wrapper):
     """A store that makes its callers wait, so that its line carries what it may and no more.
 
     The measure is the whole object: one goes at the speed of the line, and the next waits until
-    the time of all before it has passed. The first does not wait.
+    the time of all before it has passed. The first does not wait. Only content is measured:
+    everything else is done at once.
     """
 
     def __init__(
@@ -31,55 +34,22 @@ class ThrottledBackend:
         sleep: Callable[[float], None] = time.sleep,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._up = _Meter(limits.upload, sleep, seconds)
         self._down = _Meter(limits.download, sleep, seconds)
 
-    @property
-    def location(self) -> str:
-        """Return the inner store's location."""
-        return self._inner.location
-
-    @property
-    def parallel_requests(self) -> int:
-        """Return the inner store's number."""
-        return self._inner.parallel_requests
-
-    def put(
-        self,
-        name: str,
-        data: Buffer,
-        *,
-        exclusive: bool = False,
-        retain_until_ns: int | None = None,
-    ) -> None:
+    def put(self, name: str, data: Buffer, **options: Unpack[PutOptions]) -> None:
         """Wait for the line, and store an object."""
         self._up.wait_for(memoryview(data).nbytes)
-        self._inner.put(name, data, exclusive=exclusive, retain_until_ns=retain_until_ns)
+        super().put(name, data, **options)
 
     def get(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """Wait for the line, and return an object or a range of it."""
         self._down.wait_for(length or 0)
-        data = self._inner.get(name, offset, length)
+        data = super().get(name, offset, length)
         if length is None:
             self._down.count(len(data))
         return data
-
-    def stat(self, name: str) -> ObjectStat:
-        """Return size and time, at once."""
-        return self._inner.stat(name)
-
-    def list(self, prefix: str) -> Iterator[ObjectStat]:
-        """Yield the objects, at once."""
-        return self._inner.list(prefix)
-
-    def delete(self, name: str) -> None:
-        """Remove an object, at once."""
-        self._inner.delete(name)
-
-    def close(self) -> None:
-        """Close the inner store."""
-        self._inner.close()
 
 
 class _Meter:

@@ -68,16 +68,17 @@ class Bench:
     def restore(self, tools: list[Tool], data: Path) -> Runs:
         """Measure a restore that is compared with what was backed up."""
 
-        def action(tool: Tool) -> Measured:
-            target = self.scratch / "restored"
-            try:
-                measured = tool.restore(target)
-                same_tree(data, tool.restored(target))
-            finally:
-                shutil.rmtree(target, ignore_errors=True)
-            return measured
+        return self.measure(tools, lambda tool: self.restore_once(tool, data))
 
-        return self.measure(tools, action)
+    def restore_once(self, tool: Tool, data: Path) -> Measured:
+        """Restore, compare with what was backed up, and remove it."""
+        target = self.scratch / "restored"
+        try:
+            measured = tool.restore(target)
+            same_tree(data, tool.restored(target))
+        finally:
+            shutil.rmtree(target, ignore_errors=True)
+        return measured
 
     def note(
         self, what: str, unit: str, values: dict[str, float], budget: Budget | None = None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmark import Bench, Runs, same_tree
+from benchmark import Bench, Runs
 from datasets import make_rows
 from record import times_as_fast
 from scratch import require_space
@@ -71,7 +71,7 @@ def _measure_server(bench: Bench, server: Server, data: Path, label: str) -> Non
             tool = _tool(bench, kind, server, f"r{number}")
             tool.init()
             backups[kind.name].append(tool.backup(data))
-            restores[kind.name].append(_restore(bench, tool, data))
+            restores[kind.name].append(bench.restore_once(tool, data))
             copies[kind.name].append(_copy(bench, kind, server, data, f"c{number}"))
     bench.note_runs(f"{label}: first backup", backups, budget)
     bench.note_runs(f"{label}: restore", restores, budget)
@@ -92,16 +92,6 @@ def _tool(bench: Bench, kind: type[Tool], server: Server, place: str) -> Tool:
 
 
 _VARIABLES = {"restic": "RESTIC_REPOSITORY", "snap": "SNAP_REPOSITORY"}
-
-
-def _restore(bench: Bench, tool: Tool, data: Path) -> Measured:
-    target = bench.scratch / "restored"
-    try:
-        measured = tool.restore(target)
-        same_tree(data, tool.restored(target))
-    finally:
-        shutil.rmtree(target, ignore_errors=True)
-    return measured
 
 
 def _copy(bench: Bench, kind: type[Tool], server: Server, data: Path, place: str) -> Measured:
@@ -136,7 +126,7 @@ def _count_requests(
         before = count()
         tool.backup(data)
         between = count()
-        _restore(bench, tool, data)
+        bench.restore_once(tool, data)
         backups[kind.name] = (between - before) * per_gigabyte
         restores[kind.name] = (count() - between) * per_gigabyte
     bench.note("S3: requests of a first backup, per GB", "", backups)

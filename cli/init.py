@@ -12,7 +12,7 @@ from snap.backends.location import open_backend
 from snap.backends.probe import Level, probe_store
 from snap.errors import UsageError
 from snap.repo.clock import system_clock
-from snap.repo.config import StoreRecord
+from snap.repo.config import RepositoryConfig, StoreRecord
 from snap.repo.copy import create_copy, refuse_taken
 from snap.repo.keys import calibrate
 from snap.repo.repository import create_repository, refuse_existing
@@ -83,15 +83,7 @@ def command(
     finally:
         backend.close()
     if settings.json:
-        print_json(
-            {
-                "message_type": "initialized",
-                "repository_id": config.repository_id.hex(),
-                "instance_id": config.instance_id.hex(),
-                "location": backend.location,
-                "recovery_key": recovery_key,
-            }
-        )
+        print_json({**_record(config, backend), "recovery_key": recovery_key})
         return 0
     print_line(f"created repository {config.repository_id.hex()} at {backend.location}")
     print()
@@ -110,19 +102,20 @@ def _make_copy(settings: Settings, primary: str) -> int:
         finally:
             backend.close()
     if settings.json:
-        print_json(
-            {
-                "message_type": "initialized",
-                "repository_id": config.repository_id.hex(),
-                "instance_id": config.instance_id.hex(),
-                "location": backend.location,
-                "copy_of": repository.backend.location,
-            }
-        )
+        print_json({**_record(config, backend), "copy_of": repository.backend.location})
     elif not settings.quiet:
         print_line(f"created copy of repository {config.repository_id.hex()} at {backend.location}")
         print_line("it is empty until 'snap replicate' has run; the same passwords open it")
     return 0
+
+
+def _record(config: RepositoryConfig, backend: Backend) -> dict[str, str]:
+    return {
+        "message_type": "initialized",
+        "repository_id": config.repository_id.hex(),
+        "instance_id": config.instance_id.hex(),
+        "location": backend.location,
+    }
 
 
 def _probe(backend: Backend, settings: Settings) -> StoreRecord:

@@ -80,25 +80,8 @@ def _declared(command: click.Command) -> Iterable[GlobalOption]:
     return (p for p in command.params if isinstance(p, GlobalOption))
 
 
-def _write_options(
-    command: click.Command, ctx: click.Context, formatter: click.HelpFormatter
-) -> None:
-    own: list[tuple[str, str]] = []
-    shared: list[tuple[str, str]] = []
-    for parameter in command.get_params(ctx):
-        record = parameter.get_help_record(ctx)
-        if record is not None:
-            (shared if isinstance(parameter, GlobalOption) else own).append(record)
-    for title, records in (("Options", own), ("Global options", shared)):
-        if records:
-            with formatter.section(title):
-                formatter.write_dl(records)
-
-
-class SnapCommand(click.Command):
-    """A command with the global options."""
-
-    reads_configuration = True
+class _GlobalOptions(click.Command):
+    """What a command and a group alike do with the global options."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -109,6 +92,25 @@ class SnapCommand(click.Command):
         rest = super().parse_args(ctx, args)
         _take_global_options(ctx)
         return rest
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the command's own options, then the global ones."""
+        own: list[tuple[str, str]] = []
+        shared: list[tuple[str, str]] = []
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                (shared if isinstance(parameter, GlobalOption) else own).append(record)
+        for title, records in (("Options", own), ("Global options", shared)):
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+
+class SnapCommand(_GlobalOptions):
+    """A command with the global options."""
+
+    reads_configuration = True
 
     def invoke(self, ctx: click.Context) -> Any:
         """Put the settings over what the configuration says, and carry the command out."""
@@ -116,25 +118,11 @@ class SnapCommand(click.Command):
             ctx.obj = with_configuration(ctx.obj)
         return super().invoke(ctx)
 
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the command's own options, then the global ones."""
-        _write_options(self, ctx, formatter)
 
-
-class SnapGroup(click.Group):
+class SnapGroup(_GlobalOptions, click.Group):
     """A group with the global options that suggests what a mistyped command may have meant."""
 
     command_class = SnapCommand
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.params += _global_options()
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse, and take the global options into the settings."""
-        rest = super().parse_args(ctx, args)
-        _take_global_options(ctx)
-        return rest
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -156,7 +144,7 @@ class SnapGroup(click.Group):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the group's own options, the global ones, then the commands."""
-        _write_options(self, ctx, formatter)
+        super().format_options(ctx, formatter)
         self.format_commands(ctx, formatter)
 
 

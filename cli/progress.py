@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 from snap.repo.progress import Reporter
@@ -38,12 +37,7 @@ class ShownReporter(Reporter, Protocol):
         """Begin to show."""
         ...
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop showing."""
         ...
 
@@ -91,12 +85,7 @@ class _CountingReporter:
     def __enter__(self) -> "_CountingReporter":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         return None
 
     def start(self, task: str, total_bytes: int | None) -> None:
@@ -229,12 +218,7 @@ class BarReporter(_CountingReporter):
         self._progress.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._guarded(self._progress.stop)
 
     def _show_start(self) -> None:

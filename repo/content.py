@@ -3,7 +3,6 @@
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
 
 from snap.errors import IntegrityError
 
@@ -62,12 +61,7 @@ class OrderedReader:
     def __enter__(self) -> "OrderedReader":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def read(self, extents: Iterable[Extent]) -> Iterator[memoryview | int]:

@@ -9,7 +9,6 @@ import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol
 
 from snap.backends.base import Backend, BackendError, ObjectExists, ObjectNotFound, ObjectRetained
@@ -99,12 +98,7 @@ class Repository:
     def __enter__(self) -> "Repository":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

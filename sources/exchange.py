@@ -5,6 +5,8 @@ import errno
 import os
 from pathlib import Path
 
+from .sync import sync_folder
+
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
 _RENAME_EXCHANGE = 2
@@ -57,8 +59,4 @@ def _rename(source: Path, target: Path, flags: int) -> None:
 
 def _sync_folders(*paths: Path) -> None:
     for folder in {path.parent for path in paths}:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_folder(folder)

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
-from types import TracebackType
 
 from snap.errors import SourceError
 from snap.repo.clock import Clock, system_clock
@@ -336,12 +335,7 @@ class FileReader:
     def __enter__(self) -> "FileReader":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         os.close(self._descriptor)
 
     def hole(self) -> int:

@@ -8,7 +8,6 @@ process is dead tells of a backup that was killed in between. In the folder give
 import hashlib
 import json
 import os
-import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,8 @@ from typing import Any
 from snap.errors import SourceError
 from snap.repo.clock import MINUTE_NS, Clock, system_clock
 from snap.repo.lease import process_exists
+
+from .sync import sync_folder, write_durably
 
 _PREFIX = "stopped-"
 _SUFFIX = ".json"
@@ -87,7 +88,7 @@ def note_started(folder: Path, *, kind: str, place: str) -> None:
     """Remove the note, after the server answers again."""
     with suppress(FileNotFoundError):
         _path(folder, kind, place).unlink()
-        _sync_folder(folder)
+        sync_folder(folder)
 
 
 def stopped_servers(folder: Path) -> list[StoppedServer]:
@@ -141,24 +142,7 @@ def _write(path: Path, note: StoppedServer) -> None:
             "process": note.process,
         }
     )
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    try:
-        with open(temporary, "x") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    write_durably(path, text)
 
 
 def process_identity(pid: int) -> str:

@@ -23,6 +23,7 @@ from snap.repo.source import Source
 
 from .neo4j_downtime import is_gone, process_identity
 from .neo4j_server import ByteStream, ConfiguredServer, StoreInfo
+from .sync import sync_folder, write_durably
 
 BACK, FORWARD = "back", "forward"
 _PREFIX = "exchange-"
@@ -176,7 +177,7 @@ def end_exchange(folder: Path, exchange: Exchange) -> None:
     """Remove the journal."""
     with suppress(FileNotFoundError):
         _path(folder, exchange.kind, exchange.place).unlink()
-        _sync_folder(folder)
+        sync_folder(folder)
 
 
 def find_exchange(folder: Path, *, kind: str, place: str) -> Exchange | None:
@@ -197,18 +198,9 @@ def _path(folder: Path, kind: str, place: str) -> Path:
 
 def _write(folder: Path, exchange: Exchange) -> None:
     path = _path(folder, exchange.kind, exchange.place)
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        try:
-            with open(temporary, "x") as file:
-                file.write(json.dumps(asdict(exchange)))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.rename(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        _sync_folder(folder)
+        write_durably(path, json.dumps(asdict(exchange)))
     except OSError as error:
         raise SourceError(
             f"cannot note in {folder} what is exchanged at {exchange.place}: {error.strerror}",
@@ -241,14 +233,6 @@ def _read(path: Path) -> Exchange | None:
             f"the journal {path} of an interrupted restore cannot be read",
             "see which of the folders beside Neo4j's data is whole, then remove the file",
         ) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 # ------------------------------------------------------------------ the folders

@@ -27,6 +27,7 @@ from .neo4j_server import (
     parse_infos,
     warnings_of,
 )
+from .sync import sync_folder
 
 STAGE_PREFIX = ".snap-in-place-"
 KEPT_PREFIX = ".snap-replaced-"
@@ -176,7 +177,7 @@ class InstallStage:
         """Rename and exchange."""
         # From now on it may hold all that is left of the old state.
         (self._stages[0] / _IN_USE).touch()
-        _sync(self._stages[0])
+        sync_folder(self._stages[0])
         for step in steps:
             if step.swaps:
                 try:
@@ -187,7 +188,7 @@ class InstallStage:
             else:
                 os.rename(step.source, step.target)
         for folder in {Path(p).parent for step in steps for p in (step.source, step.target)}:
-            _sync(folder)
+            sync_folder(folder)
 
     def plain_sources(self, database: str, name: str) -> list[Source]:
         """Return both folders, as far as they are there, as sources of files."""
@@ -228,11 +229,3 @@ def _beside(folder: Path) -> Path:
     except FileNotFoundError:
         pass
     return parent
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

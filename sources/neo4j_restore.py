@@ -24,6 +24,7 @@ from .neo4j_envelope import MAGIC_BYTES, ZSTD_MAGIC, NotWhole
 from .neo4j_online import BACKUP
 from .neo4j_server import SYSTEM
 from .neo4j_view import OPAQUE
+from .sync import sync_folder
 
 KINDS = ("neo4j", "neo4j-docker")
 Place = tuple[bytes, ...]
@@ -140,11 +141,7 @@ def write_dump(
             file.flush()
             os.fsync(file.fileno())
         os.rename(temporary, path)
-        descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_folder(path.parent)
     except OSError as error:
         raise TargetError(
             f"{path}: {error.strerror or error}", "free some space there, or choose another folder"

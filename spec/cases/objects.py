@@ -237,18 +237,29 @@ def two_keys_result() -> list[list[Any]]:
     return [[id_, 2, 0, 1, 70_000, 12 + 64, 21, 5, b"moved".hex()]]
 
 
+PACK_INPUTS = {
+    "metadata_secret": SECRET.hex(),
+    "repository_id": REPOSITORY.hex(),
+    "data_private": PRIVATE.raw.hex(),
+}
+
+
+def pack_case(name: str, expect: str, comment: str, body: bytes, result: Any = None) -> Case:
+    """Return the case of a pack under its own name."""
+    inputs = {**PACK_INPUTS, "id": blake3(body).hexdigest()}
+    return Case(name, expect, comment, body, inputs, result)
+
+
 def packs() -> Iterator[Case]:
     """§7."""
-    inputs = {
-        "metadata_secret": SECRET.hex(),
-        "repository_id": REPOSITORY.hex(),
-        "data_private": PRIVATE.raw.hex(),
-    }
-
-    def case(name: str, expect: str, comment: str, body: bytes, result: Any = None) -> Case:
-        return Case(name, expect, comment, body, {**inputs, "id": blake3(body).hexdigest()}, result)
-
     data, trees = [Blob(1, b"first"), Blob(1, b"")], [Blob(2, b"tree"), Blob(3, b"extents")]
+    yield from whole_packs(data, trees)
+    yield from damaged_packs(data, trees)
+    yield from impossible_packs(trees)
+
+
+def whole_packs(data: list[Blob], trees: list[Blob]) -> Iterator[Case]:
+    """Yield packs that open, of either kind, of nothing, and of a companion."""
     for name, kind, contents in (("data", 1, data), ("meta", 2, trees), ("nothing", 2, [])):
         offset, result = 12 + (1168 if kind == 1 else 32), []
         for number, blob in enumerate(contents):
@@ -256,27 +267,36 @@ def packs() -> Iterator[Case]:
             numbers = [blob.kind, 0, 0, number, offset, stored, len(plain)]
             result.append([blob_id_of(blob.kind, plain).hex(), *numbers, plain.hex()])
             offset += stored
-        yield case(name, OK, "every blob opens", make_pack(kind, contents), result)
+        yield pack_case(name, OK, "every blob opens", make_pack(kind, contents), result)
     companion = companions.digests_id_of(blob_id_of(1, b"first"), 0)
     plain = pack(companions.digests_body())
     body = make_pack(2, [Blob(4, plain, {"id": companion})])
     record = [companion.hex(), 4, 0, 0, 0, 12 + 32, len(plain) + 16, len(plain), plain.hex()]
-    yield case("companion", OK, "a digests blob under its derived id", body, [record])
+    yield pack_case("companion", OK, "a digests blob under its derived id", body, [record])
+
+
+def damaged_packs(data: list[Blob], trees: list[Blob]) -> Iterator[Case]:
+    """Yield packs that were renamed, moved or changed, and in their midst one of two keys."""
     good = make_pack(2, trees)
-    named = {**inputs, "id": blake3(good).hexdigest()}
+    named = {**PACK_INPUTS, "id": blake3(good).hexdigest()}
     yield Case("renamed", BAD, "not what its name says", good, {**named, "id": SALT.hex()})
     moved = {**named, "repository_id": OTHER_REPOSITORY.hex()}
     yield Case("other-repository", BAD, "moved from another repository", good, moved)
     other = {**named, "metadata_secret": OTHER_SECRET.hex()}
     yield Case("other-secret", BAD, "another metadata secret", good, other)
     body = make_pack(1, data, sealed_for=OTHER_REPOSITORY)
-    yield case("sealed-key-moved", BAD, "a pack key sealed for another repository", body)
-    yield case("two-keys", OK, "as prune makes them", two_keys_pack(), two_keys_result())
+    yield pack_case("sealed-key-moved", BAD, "a pack key sealed for another repository", body)
+    yield pack_case("two-keys", OK, "as prune makes them", two_keys_pack(), two_keys_result())
     sealed_key = flipped(make_pack(1, data), 100)
-    yield case("sealed-key-flipped", BAD, "the header is bound to the directory", sealed_key)
-    yield case("salt-flipped", BAD, "the header is bound to the directory", flipped(good, 20))
-    yield case("blob-flipped", BAD, "a bit of a blob", flipped(good, 50))
-    yield case("directory-flipped", BAD, "a bit of the directory", flipped(good, -20))
+    yield pack_case("sealed-key-flipped", BAD, "the header is bound to the directory", sealed_key)
+    yield pack_case("salt-flipped", BAD, "the header is bound to the directory", flipped(good, 20))
+    yield pack_case("blob-flipped", BAD, "a bit of a blob", flipped(good, 50))
+    yield pack_case("directory-flipped", BAD, "a bit of the directory", flipped(good, -20))
+
+
+def impossible_packs(trees: list[Blob]) -> Iterator[Case]:
+    """Yield packs whose form is wrong; whoever made them had the keys."""
+    good = make_pack(2, trees)
     for name, body in (
         ("empty", b""),
         ("magic", flipped(good, 0)),
@@ -305,4 +325,4 @@ def packs() -> Iterator[Case]:
         ("blob-kind-5", make_pack(2, [Blob(5, b"x")])),
         ("compression-7", make_pack(2, [Blob(2, b"x", {"compression": 7})])),
     ):
-        yield case(name, REFUSED, f"a pack that cannot be: {name}", body)
+        yield pack_case(name, REFUSED, f"a pack that cannot be: {name}", body)

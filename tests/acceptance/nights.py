@@ -12,11 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Unpack
 from zoneinfo import ZoneInfo
 
-from snap.backends.base import Backend, BackendUnavailable, Buffer, ObjectStat
+from snap.backends.base import Backend, BackendUnavailable, Buffer, ObjectStat, PutOptions
 from snap.backends.faulty import Fault, FaultyBackend
 from snap.backends.memory import MemoryBackend
+from snap.backends.wrapper import Wrapper
 from snap.errors import SnapError
 from snap.repo.backup import BackupOptions, run_backup
 from snap.repo.catalog import list_snapshots
@@ -79,53 +81,46 @@ class NightClock:
         self.now_ns = start_ns
 
 
-class Metered:
+class Metered(Wrapper):
     """Passes everything on and counts it. What is read and put is in bytes."""
 
-    parallel_requests = 1
-
     def __init__(self, inner: MemoryBackend, location: str) -> None:
-        self._inner = inner
-        self.location = location
+        super().__init__(inner)
+        self._location = location
         self.operations = self.read_bytes = self.put_bytes = 0
 
-    def put(
-        self,
-        name: str,
-        data: Buffer,
-        *,
-        exclusive: bool = False,
-        retain_until_ns: int | None = None,
-    ) -> None:
+    @property
+    def location(self) -> str:
+        """Return the place's name."""
+        return self._location
+
+    def put(self, name: str, data: Buffer, **options: Unpack[PutOptions]) -> None:
         """Store an object."""
         self.operations += 1
         self.put_bytes += len(data)
-        self._inner.put(name, data, exclusive=exclusive, retain_until_ns=retain_until_ns)
+        super().put(name, data, **options)
 
     def get(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """Return an object."""
         self.operations += 1
-        found = self._inner.get(name, offset, length)
+        found = super().get(name, offset, length)
         self.read_bytes += len(found)
         return found
 
     def stat(self, name: str) -> ObjectStat:
         """Return size and time."""
         self.operations += 1
-        return self._inner.stat(name)
+        return super().stat(name)
 
     def list(self, prefix: str) -> Iterator[ObjectStat]:
         """Yield the objects under a prefix."""
         self.operations += 1
-        return self._inner.list(prefix)
+        return super().list(prefix)
 
     def delete(self, name: str) -> None:
         """Remove an object."""
         self.operations += 1
-        self._inner.delete(name)
-
-    def close(self) -> None:
-        """Keep everything."""
+        super().delete(name)
 
 
 KINDS = ("data", "meta", "index", "snapshots", "doomed", "checks", "leases")

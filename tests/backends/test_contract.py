@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Unpack
 
 import pytest
 
-from snap.backends.base import Backend, BackendUnavailable, Buffer, ObjectNotFound
+from snap.backends.base import Backend, BackendUnavailable, Buffer, ObjectNotFound, PutOptions
 from snap.backends.faulty import Fault, FaultyBackend
 from snap.backends.local import LocalBackend
 from snap.backends.location import open_backend
@@ -79,15 +80,8 @@ class TestReadOnly(BackendContract):
     @pytest.fixture
     def backend(self, tmp_path: Path) -> Backend:
         class WrittenBeside(ReadOnlyBackend):
-            def put(
-                self,
-                name: str,
-                data: Buffer,
-                *,
-                exclusive: bool = False,
-                retain_until_ns: int | None = None,
-            ) -> None:
-                self._inner.put(name, data, exclusive=exclusive, retain_until_ns=retain_until_ns)
+            def put(self, name: str, data: Buffer, **options: Unpack[PutOptions]) -> None:
+                self._inner.put(name, data, **options)
 
             def delete(self, name: str) -> None:
                 self._inner.delete(name)

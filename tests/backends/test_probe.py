@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Unpack
 
 import pytest
 
@@ -13,6 +14,7 @@ from snap.backends.base import (
     ObjectRetained,
     ObjectStat,
     PermissionDenied,
+    PutOptions,
     StorageFull,
 )
 from snap.backends.faulty import Fault, FaultyBackend
@@ -21,7 +23,10 @@ from snap.backends.location import open_backend
 from snap.backends.memory import MemoryBackend
 from snap.backends.probe import Level, ProbeReport, probe_store
 from snap.backends.readonly import ReadOnlyBackend
+from snap.backends.wrapper import Wrapper
 from tests.servers.s3 import Bucket, S3Server
+
+from .unfaithful import LetsBothWin, ReadsElsewhere
 
 LOCK = "objects can be protected from deletion"
 
@@ -73,22 +78,10 @@ class LosesContent(MemoryBackend):
         return super().get(name, offset, length)[:100]
 
 
-class NeverReplaces(MemoryBackend):
-    def put(
-        self,
-        name: str,
-        data: Buffer,
-        *,
-        exclusive: bool = False,
-        retain_until_ns: int | None = None,
-    ) -> None:
+class NeverReplaces(Wrapper):
+    def put(self, name: str, data: Buffer, **options: Unpack[PutOptions]) -> None:
         if name not in [stat.name for stat in self.list("")]:
             super().put(name, data)
-
-
-class ReadsElsewhere(MemoryBackend):
-    def get(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
-        return super().get(name, max(0, offset - 1), length)
 
 
 class NeverDeletes(MemoryBackend):
@@ -114,18 +107,6 @@ class ListsLate(MemoryBackend):
         self.shown |= {stat.name for stat in found}
 
 
-class LetsBothWin(MemoryBackend):
-    def put(
-        self,
-        name: str,
-        data: Buffer,
-        *,
-        exclusive: bool = False,
-        retain_until_ns: int | None = None,
-    ) -> None:
-        super().put(name, data, retain_until_ns=retain_until_ns)
-
-
 class LivesInThePast(MemoryBackend):
     def __init__(self) -> None:
         super().__init__(clock=lambda: time.time_ns() - 3 * 3600 * 10**9)
@@ -140,8 +121,8 @@ class LivesInTheFuture(MemoryBackend):
     ("make", "name", "words"),
     [
         (LosesContent, "objects are stored and read", "not what was stored"),
-        (NeverReplaces, "objects are replaced whole", "old content"),
-        (ReadsElsewhere, "parts of objects are read", "another part"),
+        (lambda: NeverReplaces(MemoryBackend()), "objects are replaced whole", "old content"),
+        (lambda: ReadsElsewhere(MemoryBackend()), "parts of objects are read", "another part"),
         (ForgetsInListings, "listings are complete", "one is missing"),
     ],
 )
@@ -160,7 +141,11 @@ def test_a_store_that_breaks_an_essential_promise_is_refused_in_words(
     ("make", "name", "words"),
     [
         (ListsLate, "listings show what is new at once", "stores it again"),
-        (LetsBothWin, "of two that create one object, one wins", "2 of 2 won"),
+        (
+            lambda: LetsBothWin(MemoryBackend()),
+            "of two that create one object, one wins",
+            "2 of 2 won",
+        ),
         (LivesInThePast, "the store's clock is ours", "behind this machine's"),
         (LivesInTheFuture, "the store's clock is ours", "ahead of this machine's"),
     ],

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from snap.backends.base import Buffer
 from snap.backends.local import LocalBackend
+from tests.backends.unfaithful import LetsBothWin, ReadsElsewhere
 
 from .conftest import Snap
 
@@ -30,18 +30,9 @@ def test_what_init_found_is_recorded_and_told_beside_what_is_found_now(
     assert now["recorded"]["lacks"] == lacks == ["object-lock"]
     assert "it lacked object-lock, as now" in initialized.ok("check", "--backend").out
 
-    class LetsBothWin(LocalBackend):
-        def put(
-            self,
-            name: str,
-            data: Buffer,
-            *,
-            exclusive: bool = False,
-            retain_until_ns: int | None = None,
-        ) -> None:
-            super().put(name, data, retain_until_ns=retain_until_ns)
-
-    monkeypatch.setattr("snap.backends.location.LocalBackend", LetsBothWin)
+    monkeypatch.setattr(
+        "snap.backends.location.LocalBackend", lambda root: LetsBothWin(LocalBackend(root))
+    )
     shown = initialized.ok("check", "--backend").out
     assert "which has changed" in shown
     assert "2 of 2 won" in shown
@@ -58,11 +49,9 @@ def test_what_init_found_is_recorded_and_told_beside_what_is_found_now(
 def test_a_store_that_breaks_a_promise_is_told_in_a_table_and_by_the_exit_code(
     initialized: Snap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class ReadsElsewhere(LocalBackend):
-        def get(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
-            return super().get(name, max(0, offset - 1), length)
-
-    monkeypatch.setattr("snap.backends.location.LocalBackend", ReadsElsewhere)
+    monkeypatch.setattr(
+        "snap.backends.location.LocalBackend", lambda root: ReadsElsewhere(LocalBackend(root))
+    )
     result = initialized("check", "--backend")
     assert result.code == 4
     assert "another part came" in result.out

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from snap.backends.base import Buffer
 from snap.backends.local import LocalBackend
+from tests.backends.unfaithful import LetsBothWin, ReadsElsewhere
 
 from .conftest import PASSWORD, Snap
 
@@ -106,26 +106,15 @@ def test_the_password_is_nowhere_in_the_repository(initialized: Snap, clean: Pat
 def test_a_store_that_breaks_a_promise_is_refused_or_warned_of(
     snap: Snap, clean: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class LetsAllWin(LocalBackend):
-        def put(
-            self,
-            name: str,
-            data: Buffer,
-            *,
-            exclusive: bool = False,
-            retain_until_ns: int | None = None,
-        ) -> None:
-            super().put(name, data, retain_until_ns=retain_until_ns)
-
-    class ReadsElsewhere(LocalBackend):
-        def get(self, name: str, offset: int = 0, length: int | None = None) -> bytes:
-            return super().get(name, max(0, offset - 1), length)
-
-    monkeypatch.setattr("snap.backends.location.LocalBackend", ReadsElsewhere)
+    monkeypatch.setattr(
+        "snap.backends.location.LocalBackend", lambda root: ReadsElsewhere(LocalBackend(root))
+    )
     refused = snap("init", "--kdf-seconds", "0")
     assert refused.code == 1
     assert "cannot hold a repository: parts of objects are read" in refused.err
     assert [p for p in (clean / "repo").rglob("*") if p.is_file()] == []
-    monkeypatch.setattr("snap.backends.location.LocalBackend", LetsAllWin)
+    monkeypatch.setattr(
+        "snap.backends.location.LocalBackend", lambda root: LetsBothWin(LocalBackend(root))
+    )
     warned = snap.ok("init", "--kdf-seconds", "0")
     assert "warning: this store breaks a promise: of two that create" in warned.err

@@ -1,4 +1,6 @@
-from snap.backends.base import Buffer, ObjectRetained
+from typing import Unpack
+
+from snap.backends.base import Buffer, ObjectRetained, PutOptions
 from snap.backends.faulty import Fault, FaultyBackend
 from snap.backends.memory import MemoryBackend
 from snap.repo.aside import ASIDE_PREFIX, aside_name, set_aside
@@ -50,15 +52,8 @@ def test_what_was_put_anew_meanwhile_is_not_taken_away() -> None:
     class Healing(FaultyBackend):
         """Another repair puts the whole object just before it would be deleted."""
 
-        def put(
-            self,
-            name: str,
-            data: Buffer,
-            *,
-            exclusive: bool = False,
-            retain_until_ns: int | None = None,
-        ) -> None:
-            super().put(name, data, exclusive=exclusive, retain_until_ns=retain_until_ns)
+        def put(self, name: str, data: Buffer, **options: Unpack[PutOptions]) -> None:
+            super().put(name, data, **options)
             backend.put(NAME, b"whole again")
 
     assert set_aside(Healing(backend), NAME) == "it was put anew meanwhile"

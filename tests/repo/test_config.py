@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from snap.backends.base import Buffer, ObjectExists
+from snap.backends.base import ObjectExists
 from snap.backends.memory import MemoryBackend
 from snap.backends.probe import EXCLUSIVE_CREATE
 from snap.errors import IntegrityError
@@ -17,6 +17,7 @@ from snap.repo.config import (
     decode_config,
     put_config,
 )
+from tests.backends.unfaithful import LetsBothWin
 
 CONFIG = RepositoryConfig(repository_id=b"r" * 16, instance_id=b"i" * 16, created_ns=5)
 KEY = b"k" * 32
@@ -100,21 +101,9 @@ def test_what_the_store_lacks_is_recorded_and_never_a_reason_to_refuse() -> None
     )
 
 
-class LetsBothWin(MemoryBackend):
-    def put(
-        self,
-        name: str,
-        data: Buffer,
-        *,
-        exclusive: bool = False,
-        retain_until_ns: int | None = None,
-    ) -> None:
-        super().put(name, data, retain_until_ns=retain_until_ns)
-
-
 def test_where_two_can_win_the_one_that_wrote_last_does() -> None:
     store = StoreRecord(7, (EXCLUSIVE_CREATE,))
-    backend = LetsBothWin()
+    backend = LetsBothWin(MemoryBackend())
     waited: list[float] = []
 
     def other_writes(seconds: float) -> None:

@@ -1,6 +1,8 @@
+from typing import Unpack
+
 import pytest
 
-from snap.backends.base import ObjectExists
+from snap.backends.base import Buffer, ObjectExists, PutOptions
 from snap.backends.faulty import Fault, FaultyBackend
 from snap.backends.memory import MemoryBackend
 from snap.errors import IntegrityError, SnapError, UsageError
@@ -80,10 +82,10 @@ class Racing(MemoryBackend):
         super().__init__()
         self._winner = winner
 
-    def put(self, name: str, data: object, **options: object) -> None:
+    def put(self, name: str, data: Buffer, **options: Unpack[PutOptions]) -> None:
         if name == "config" and options.get("exclusive"):
             super().put(name, self._winner)
-        super().put(name, data, **options)  # type: ignore[arg-type]  # passed on as they came
+        super().put(name, data, **options)
 
 
 def test_of_two_that_are_made_at_once_one_wins_and_the_other_leaves_nothing(

@@ -3,10 +3,11 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from typing import Unpack
 
 import pytest
 
-from snap.backends.base import BackendUnavailable, Buffer
+from snap.backends.base import BackendUnavailable, Buffer, PutOptions
 from snap.backends.faulty import Fault, FaultyBackend
 from snap.backends.memory import MemoryBackend
 from snap.repo.clock import MINUTE_NS
@@ -147,14 +148,7 @@ class Busy(MemoryBackend):
         self.most = 0
         self.looks: list[Callable[[str], None]] = []
 
-    def put(
-        self,
-        name: str,
-        data: Buffer,
-        *,
-        exclusive: bool = False,
-        retain_until_ns: int | None = None,
-    ) -> None:
+    def put(self, name: str, data: Buffer, **options: Unpack[PutOptions]) -> None:
         is_pack = name.startswith(("data/", "meta/"))
         with self.lock:
             self.flying += is_pack
@@ -163,7 +157,7 @@ class Busy(MemoryBackend):
             # So many at the same time, or this one waits for nothing.
             with contextlib.suppress(threading.BrokenBarrierError):
                 self.meeting.wait(2)
-        super().put(name, data, exclusive=exclusive, retain_until_ns=retain_until_ns)
+        super().put(name, data, **options)
         with self.lock:
             self.flying -= is_pack
         if name.startswith("index/"):
