@@ -12,7 +12,7 @@ import pytest
 
 from tests.servers.sqlite_holder import held
 
-from .conftest import Snap, stored
+from .conftest import Snap, flip_bit, stored
 
 
 def count(path: Path) -> int:
@@ -143,10 +143,7 @@ def test_a_snapshot_that_is_damaged_replaces_nothing(
     deleted: Snap, database: Path, clean: Path
 ) -> None:
     [pack] = stored(clean, "data")
-    content = bytearray(pack.read_bytes())
-    content[2000] ^= 1
-    pack.chmod(0o600)
-    pack.write_bytes(content)
+    flip_bit(pack, 2000)
     result = deleted("restore", "latest", "--in-place", "--yes")
     assert result.code == 4
     assert count(database) == 10
