@@ -19,7 +19,6 @@ from snap.repo.retention import Span, parse_span
 from .errors import words_of_os_error
 from .verification import parse_age
 
-NAME = "snap.toml"
 _LIMIT_BYTES = 1 << 20
 
 Lines = Mapping[tuple[str, ...], int]

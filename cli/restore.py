@@ -197,7 +197,7 @@ class _Run:
         try:
             self._write(outcome, path, reporter)
         except (SnapError, OSError) as error:
-            self._fail(outcome, error, reporter)
+            self._fail(outcome, error)
         return outcome
 
     def _write(self, outcome: _Outcome, path: Place, reporter: ShownReporter) -> None:
@@ -256,7 +256,7 @@ class _Run:
         missing = counted(len(component.problems), "entry", "entries")
         reporter.warn(f"{component.name}: {missing} could not be read when this was backed up")
 
-    def _fail(self, outcome: _Outcome, error: SnapError | OSError, reporter: ShownReporter) -> None:
+    def _fail(self, outcome: _Outcome, error: SnapError | OSError) -> None:
         if isinstance(error, SnapError):
             message, hint, code = str(error), error.hint, error.exit_code
         else:

@@ -113,11 +113,6 @@ class PackColumns:
         return PackSummary(self.id, self.kind, self.size_bytes, self.key_count, entries)
 
 
-def encode_index(packs: Sequence[PackSummary]) -> dict[str, Any]:
-    """Return the body of an index object that describes ``packs``."""
-    return join_columns([PackColumns.of(pack) for pack in packs])
-
-
 def join_columns(packs: Sequence[PackColumns]) -> dict[str, Any]:
     """Return the body of an index object that describes ``packs``."""
     return {
@@ -130,15 +125,6 @@ def join_columns(packs: Sequence[PackColumns]) -> dict[str, Any]:
         },
         "blobs": {name: b"".join(p.column(name) for p in packs) for name, _ in _COLUMNS},
     }
-
-
-def decode_index(body: Mapping[str, Any]) -> list[PackSummary]:
-    """Return the packs that an index object describes, with an object for each blob.
-
-    Raises:
-        DecodeError: columns are missing or do not fit each other.
-    """
-    return [pack.summary() for pack in split_index(body)]
 
 
 def split_index(body: Mapping[str, Any]) -> list[PackColumns]:

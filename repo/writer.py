@@ -194,7 +194,6 @@ class BlobWriter:
         self._rooms = _Rooms(PACKS_IN_FLIGHT_BYTES)
         self._shuffle = random.SystemRandom().shuffle
         self.blobs_new = 0
-        self.bytes_packed = 0
 
     def submit(self, kind: Kind, plain: Plain) -> Ticket:
         """Hand a blob to the workers; waits while too much is on its way.
@@ -360,7 +359,6 @@ class BlobWriter:
         self._repository.backend.put(name, stored)
         with self._lock:
             self._unindexed.append(summary)
-            self.bytes_packed += len(stored)
         # Not after a failure: the store may not be done with it.
         self._rooms.give(room)
 

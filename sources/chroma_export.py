@@ -52,7 +52,6 @@ class Export:
     collections: list[dict[str, Any]] = field(default_factory=list)
     tries: int = 0
     is_quiet: bool = False
-    began_ns: int = 0
     error: str = ""
     hint: str = ""
 

@@ -12,7 +12,7 @@ import math
 import mmap
 import pickle
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,12 +147,6 @@ def vectors(folder: Path) -> Iterator[tuple[int, memoryview]]:
             label = int.from_bytes(data[at + header.label_at : at + header.element_bytes], "little")
             with memoryview(data)[at + header.vector_at : at + header.label_at] as vector:
                 yield label, vector
-
-
-def labels_of(folder: Path) -> Mapping[str, int]:
-    """Return the label of every id; the files were proven before."""
-    found: Mapping[str, int] = _load_labels(folder / LABELS)["id_to_label"]
-    return found
 
 
 def _prove_elements(path: Path, header: Header) -> set[int]:

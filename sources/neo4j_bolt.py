@@ -25,7 +25,7 @@ _OURSELVES = "snap-backup"
 _BROKEN_STATES = {"offline", "dirty", "quarantined"}
 
 _STATES = """SHOW DATABASES YIELD name, type, requestedStatus, currentStatus, statusMessage,
-default, store, databaseID, lastCommittedTxn"""
+store, databaseID, lastCommittedTxn"""
 _PING = "CALL dbms.components() YIELD name"
 """Unlike most queries, one that `system` answers too."""
 _SCHEMES = re.compile(r"(?:bolt|neo4j)(?:\+s|\+ssc)?://[^/]", re.IGNORECASE)
@@ -62,7 +62,6 @@ class DatabaseState:
     status: str
     wanted: str
     message: str
-    is_default: bool
     store: str
     store_id: str
     last_transaction: int | None
@@ -363,7 +362,6 @@ def _state(row: Mapping[str, Any]) -> DatabaseState:
         status=str(row["currentStatus"]),
         wanted=str(row["requestedStatus"]),
         message=str(row["statusMessage"] or ""),
-        is_default=bool(row["default"]),
         store=str(row["store"] or ""),
         store_id=str(row["databaseID"] or ""),
         last_transaction=int(last) if last is not None and int(last) >= 0 else None,

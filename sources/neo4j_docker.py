@@ -263,7 +263,7 @@ class DockerNeo4j:
             container = self._create(server, command, self._owner(server), takes_input=takes_input)
             job: _Job | None = None
             try:
-                self._copy_configuration(server, container)
+                self._copy_configuration(container)
                 job = _Job(container, takes_input=takes_input)
                 yield job
             finally:
@@ -327,7 +327,7 @@ class DockerNeo4j:
             )
         return owner
 
-    def _copy_configuration(self, server: "Container", job: "Container") -> None:
+    def _copy_configuration(self, job: "Container") -> None:
         """Give the one-off the settings that the entry point wrote for the server."""
         home = self._home()
         archive = self._archive(f"{home}/conf")

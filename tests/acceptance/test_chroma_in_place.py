@@ -1,10 +1,6 @@
 """ChromaDB directories restored into their place, proven by Chroma itself."""
 
-import random
 import shutil
-import signal
-import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +10,7 @@ from tests.scale import rounds
 from tests.servers.chroma import Chroma
 
 from .command import Snap
+from .kills import KilledRestores, new_chance
 
 
 @pytest.fixture
@@ -102,31 +99,17 @@ def test_many_kills_during_a_restore_in_place_leave_the_old_or_the_new(
 
 
 def survive_kills(chroma: Chroma, snap: Snap, folder: Path, kills: int) -> None:
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")
-    chance = random.Random(seed)
+    restores = KilledRestores(snap, new_chance())
     new = found = chroma.run("dump", str(folder))
-    latest, killed = 0.0, 0
-    for round_ in range(kills + 1):
+    for _ in range(kills + 1):
         if found == new:
             chroma.run("thin", str(folder))
             old = chroma.run("dump", str(folder))
             assert old != new
-        begun = time.monotonic()
-        process = snap.start("restore", "latest", "--in-place", "--yes")
-        if round_:
-            try:
-                process.communicate(timeout=chance.uniform(0.2 * latest, latest))
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-                killed += 1
-        _, err = process.communicate()
-        if not round_:
-            assert process.returncode == 0, err.decode()
-            latest = 1.1 * (time.monotonic() - begun)
+        restores.restore()
         found = chroma.run("dump", str(folder))
         assert found in (old, new)
-    assert killed >= kills // 3
+    assert restores.killed >= kills // 3
     snap.ok("restore", "latest", "--in-place", "--yes")
     assert chroma.run("dump", str(folder)) == new
     assert [path.name for path in folder.parent.iterdir()] == ["chroma"]

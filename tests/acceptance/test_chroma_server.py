@@ -116,26 +116,37 @@ def test_a_server_that_stops_answering_is_given_up_and_nothing_is_left(
     chroma.run("fill", str(folder), "500", "8", "1")
     port = free_port()
     with chroma.serve(folder, port) as url:
-        found = subprocess.run(
-            ["pgrep", "-f", "--", f"--port {port}"], capture_output=True, text=True, check=True
-        )
-        pids = [int(pid) for pid in found.stdout.split()]
+        pids = processes_of(port)
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
-        try:
-            done = subprocess.run(
-                [chroma.python, "-c", STALLED, url, str(tmp_path / "spool"), "3"],
-                env=os.environ | {"PYTHONPATH": "src"},
-                capture_output=True,
-                text=True,
-                timeout=120,
-                check=True,
-            )
-        finally:
-            for pid in pids:
+        said = read_from(chroma, url, tmp_path / "spool", 3, pids)
+    assert "stopped answering: nothing for 3 seconds" in said
+    assert said.endswith("[]\n")
+
+
+def processes_of(port: int) -> list[int]:
+    found = subprocess.run(
+        ["pgrep", "-f", "--", f"--port {port}"], capture_output=True, text=True, check=True
+    )
+    return [int(pid) for pid in found.stdout.split()]
+
+
+def read_from(chroma: Chroma, url: str, spool: Path, seconds: int, stopped: list[int]) -> str:
+    """Return what is said of reading a server; then let what was stopped of it go on."""
+    try:
+        done = subprocess.run(
+            [chroma.python, "-c", STALLED, url, str(spool), str(seconds)],
+            env=os.environ | {"PYTHONPATH": "src"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+        return done.stdout
+    finally:
+        for pid in stopped:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
-    assert "stopped answering: nothing for 3 seconds" in done.stdout
-    assert done.stdout.endswith("[]\n")
 
 
 @contextlib.contextmanager
@@ -200,10 +211,7 @@ def test_a_server_that_ends_or_stands_still_midway_is_given_up(
     chroma.run("fill", str(folder), "3000", "32", "1")
     port = free_port()
     with chroma.serve(folder, port):
-        found = subprocess.run(
-            ["pgrep", "-f", "--", f"--port {port}"], capture_output=True, text=True, check=True
-        )
-        pids = [int(pid) for pid in found.stdout.split()]
+        pids = processes_of(port)
 
         def end() -> None:
             for pid in pids:
@@ -211,18 +219,6 @@ def test_a_server_that_ends_or_stands_still_midway_is_given_up(
 
         # In the middle of the second of three pages.
         with forwarding(port, 1_000_000, end) as url:
-            try:
-                done = subprocess.run(
-                    [chroma.python, "-c", STALLED, url, str(tmp_path / "spool"), "15"],
-                    env=os.environ | {"PYTHONPATH": "src"},
-                    capture_output=True,
-                    text=True,
-                    timeout=120,
-                    check=True,
-                )
-            finally:
-                for pid in pids:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGCONT)
-    assert told in done.stdout
-    assert done.stdout.endswith("[]\n")
+            said = read_from(chroma, url, tmp_path / "spool", 15, pids)
+    assert told in said
+    assert said.endswith("[]\n")

@@ -1,10 +1,7 @@
 """Restores in place that are killed at any moment leave a working database, the old or the new."""
 
 import random
-import signal
 import sqlite3
-import subprocess
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -13,6 +10,7 @@ import pytest
 from tests.scale import rounds
 
 from .command import Snap
+from .kills import KilledRestores, new_chance
 
 ROWS = 20_000
 
@@ -33,37 +31,24 @@ def change(path: Path, chance: random.Random, journal: str) -> None:
 
 
 def survive_kills(snap: Snap, tmp_path: Path, kills: int) -> None:
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")
-    chance = random.Random(seed)
+    chance = new_chance()
+    restores = KilledRestores(snap, chance)
     live = tmp_path / "app/events.db"
     live.parent.mkdir()
     change(live, chance, "wal")
     snap.ok("backup", f"sqlite:{live}")
     new = rows_of(live)
     outcomes = {"old": 0, "new": 0}
-    latest, killed = 0.0, 0
-    for round_ in range(kills + 1):
+    for _ in range(kills + 1):
         change(live, chance, chance.choice(("wal", "delete")))
         old = rows_of(live)
         assert old != new
-        begun = time.monotonic()
-        process = snap.start("restore", "latest", "--in-place", "--yes")
-        if round_:
-            try:
-                process.communicate(timeout=chance.uniform(0.2 * latest, latest))
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-                killed += 1
-        _, err = process.communicate()
-        if not round_:
-            assert process.returncode == 0, err.decode()
-            latest = 1.1 * (time.monotonic() - begun)
+        restores.restore()
         found = rows_of(live)
         assert found in (old, new)
         outcomes["new" if found == new else "old"] += 1
-    print(f"{killed} of {kills} were killed: {outcomes}")
-    assert killed >= kills // 3
+    print(f"{restores.killed} of {kills} were killed: {outcomes}")
+    assert restores.killed >= kills // 3
     snap.ok("restore", "latest", "--in-place", "--yes")
     assert rows_of(live) == new
     assert [path.name for path in live.parent.iterdir()] == ["events.db"]

@@ -1,7 +1,6 @@
 """Backups that are killed or interrupted at any moment."""
 
 import random
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -12,8 +11,10 @@ import pytest
 
 from tests.scale import rounds
 
-from .command import MIB, Picture, Snap, picture, write_noise
+from .command import MIB, Snap, picture, write_noise
+from .kills import new_chance
 from .places import Place, snap_at
+from .stress import Content, restored_content
 
 FEW = {"local": 16, "sftp": 4, "s3": 4}
 """Kills in CI, by the kind of place: 200 of them take an hour over the network."""
@@ -45,26 +46,19 @@ class Service:
     def arguments(self) -> tuple[str, ...]:
         return ("backup", f"sqlite:{self.database}", str(self.files))
 
-    def picture(self) -> tuple[Picture, list[object]]:
+    def picture(self) -> Content:
         return picture(self.files), self._db.execute("select * from t").fetchall()
 
 
-def restored(snap: Snap, id_: str, folder: Path) -> tuple[Picture, list[object]]:
+def restored(snap: Snap, id_: str, folder: Path) -> Content:
     snap.ok("restore", id_, "--target", str(folder))
-    db = sqlite3.connect(folder / "events.db" / "events.db")
-    rows = db.execute("select * from t").fetchall()
-    db.close()
-    found = picture(folder / "files")
-    shutil.rmtree(folder)
-    return found, rows
+    return restored_content(folder)
 
 
 def survive_kills(snap: Snap, tmp_path: Path, kills: int) -> None:
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")
-    chance = random.Random(seed)
+    chance = new_chance()
     service = Service(tmp_path / "service", chance)
-    known: dict[str, tuple[Picture, list[object]]] = {}
+    known: dict[str, Content] = {}
     latest = 0.0
     killed = 0
     for round_ in range(kills + 1):

@@ -1,11 +1,9 @@
 """Restores into a Neo4j that are killed at any moment leave the old databases or the new ones."""
 
 import json
-import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from tests.servers.docker import RealDocker
 from tests.servers.neo4j import Bolt, RealNeo4j
 
 from .command import Snap
+from .kills import KilledRestores, new_chance
 
 _STEPS = """
 import os, signal, sys
@@ -131,33 +130,19 @@ def test_killed_at_any_step_the_rest_is_done_by_the_next_run(
 
 
 def survive_kills(snap: Snap, server: RealNeo4j, state: Path, kills: int) -> None:
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")
-    chance = random.Random(seed)
+    restores = KilledRestores(snap, new_chance(), beyond=1.0)
     outcomes = {"old": 0, "new": 0}
-    latest, killed = 0.0, 0
-    for round_ in range(kills + 1):
+    for _ in range(kills + 1):
         make_old(server)
-        begun = time.monotonic()
-        process = snap.start("restore", "latest", "--in-place", "--yes")
-        if round_:
-            try:
-                process.communicate(timeout=chance.uniform(0.2 * latest, latest))
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-                killed += 1
-        _, err = process.communicate()
-        if not round_:
-            assert process.returncode == 0, err.decode()
-            latest = time.monotonic() - begun
+        restores.restore()
         # What a killed run started may go on for a moment.
         snap.ok("status", "--mend")
         found = count(server)
         assert found in (OLD, NEW)
         assert list(state.iterdir()) == []
         outcomes["new" if found == NEW else "old"] += 1
-    print(f"{killed} of {kills} were killed: {outcomes}")
-    assert killed >= kills // 2
+    print(f"{restores.killed} of {kills} were killed: {outcomes}")
+    assert restores.killed >= kills // 2
     snap.ok("restore", "latest", "--in-place", "--yes")
     assert count(server) == NEW
     assert list(server.data.glob(".snap-*")) == []

@@ -1,6 +1,5 @@
 """Replication that is killed at any moment."""
 
-import random
 import signal
 import subprocess
 import time
@@ -11,6 +10,7 @@ import pytest
 from tests.scale import rounds
 
 from .command import Snap, picture
+from .kills import new_chance
 from .places import FolderPlace, Place, snap_at
 
 MIB = 1 << 20
@@ -46,9 +46,7 @@ def replicate_until(snap: Snap, copy: Place, moment: float | None) -> float | No
 
 
 def survive_kills(snap: Snap, place: Place, tmp_path: Path, kills: int, check_every: int) -> None:
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")
-    chance = random.Random(seed)
+    chance = new_chance()
     data = tmp_path / "data"
     data.mkdir()
     copy = snap_at(place, tmp_path / "cache-of-copy")

@@ -13,6 +13,8 @@ import pytest
 
 from snap.cli.main import run
 
+from .copied import configure
+
 PASSWORD = "correct horse battery staple"
 
 
@@ -132,13 +134,42 @@ def two_snapshots(initialized: Snap, folder: Path) -> tuple[Snap, str, str]:
     return initialized, first["snapshot_id"], second["snapshot_id"]
 
 
+@pytest.fixture
+def to_copy(initialized: Snap, folder: Path, clean: Path) -> Snap:
+    """A repository with a snapshot, and two copies that are configured and not made yet."""
+    configure(clean)
+    initialized.ok("backup", "folder", "-q")
+    return initialized
+
+
+@pytest.fixture
+def copied(to_copy: Snap) -> Snap:
+    """A repository with a snapshot and two copies of it, one of them off-site."""
+    to_copy.ok("replicate", "--init", "-q")
+    return to_copy
+
+
 def stored(root: Path, kind: str) -> list[Path]:
     """Return the stored objects of one kind."""
     return sorted(p for p in (root / "repo" / kind).rglob("*") if p.is_file())
 
 
-def flip_last_byte(path: Path) -> None:
+def flip_bit(path: Path, position: int) -> None:
+    """Flip a bit of the byte at ``position``."""
     path.chmod(0o600)
     content = bytearray(path.read_bytes())
-    content[-1] ^= 1
+    content[position] ^= 1
+    path.write_bytes(content)
+
+
+def flip_last_byte(path: Path) -> None:
+    flip_bit(path, -1)
+
+
+def damage_in_ten_places(path: Path) -> None:
+    """Flip a byte in every tenth part of a file."""
+    path.chmod(0o600)
+    content = bytearray(path.read_bytes())
+    for position in range(len(content) // 10, len(content), len(content) // 10):
+        content[position] ^= 0xFF
     path.write_bytes(content)

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from .conftest import Snap
-
 TABLES = """\
 repository = "repo"
 media = "disk"
@@ -19,7 +17,7 @@ offsite = true
 """
 
 
-def configure(snap: Snap, folder: Path, text: str = TABLES) -> None:
+def configure(folder: Path, text: str = TABLES) -> None:
     """Write the configuration where it is found."""
     place = folder / "home/.config/snap/snap.toml"
     place.parent.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Snap, stored
+from .conftest import Snap, damage_in_ten_places, stored
 
 
 def test_a_file_comes_byte_for_byte(two_snapshots: tuple[Snap, str, str]) -> None:
@@ -52,12 +52,7 @@ def test_a_damaged_file_gives_no_wrong_byte(initialized: Snap, folder: Path, cle
     content = os.urandom(300_000)
     (folder / "big").write_bytes(content)
     initialized.ok("backup", "folder")
-    pack = stored(clean, "data")[0]
-    damaged = bytearray(pack.read_bytes())
-    for position in range(len(damaged) // 10, len(damaged), len(damaged) // 10):
-        damaged[position] ^= 0xFF
-    pack.chmod(0o600)
-    pack.write_bytes(damaged)
+    damage_in_ten_places(stored(clean, "data")[0])
     result = initialized("dump", "latest:folder/big")
     assert result.code == 4
     assert content.startswith(result.raw)

@@ -6,16 +6,6 @@ from pathlib import Path
 import pytest
 
 from .conftest import Snap, flip_last_byte, stored
-from .copied import configure
-
-
-@pytest.fixture
-def copied(initialized: Snap, folder: Path, clean: Path) -> Snap:
-    """A repository with a snapshot and two copies of it."""
-    configure(initialized, clean)
-    initialized.ok("backup", "folder", "-q")
-    initialized.ok("replicate", "--init", "-q")
-    return initialized
 
 
 def test_a_damaged_pack_is_taken_from_a_copy_and_it_is_said(copied: Snap, clean: Path) -> None:

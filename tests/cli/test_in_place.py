@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Snap, stored
+from tests.servers.sqlite_holder import held
+
+from .conftest import Snap, flip_bit, stored
 
 
 def count(path: Path) -> int:
@@ -71,17 +73,6 @@ def test_without_a_terminal_nothing_is_replaced_unless_it_was_said(
     assert count(database) == 10
 
 
-HOLD = """
-import sqlite3, sys
-db = sqlite3.connect("events.db", isolation_level=None)
-db.execute(f"pragma journal_mode={sys.argv[1]}")
-db.execute(sys.argv[2])
-db.execute(sys.argv[3]).fetchone()
-print("held", flush=True)
-sys.stdin.read()
-"""
-
-
 @pytest.mark.parametrize("journal", ["delete", "wal"])
 @pytest.mark.parametrize(
     ("begin", "then"),
@@ -94,18 +85,11 @@ sys.stdin.read()
 def test_a_database_that_a_reader_or_writer_has_open_is_not_replaced_and_who_it_is_is_said(
     deleted: Snap, database: Path, journal: str, begin: str, then: str
 ) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, journal, begin, then],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == b"held\n"
+    with held(database, f"pragma journal_mode={journal}", begin, then) as holder:
         result = deleted("restore", "latest", "--in-place", "--yes")
         assert result.code == 1
-        assert f"process {holder.pid}" in result.err
+        assert f"process {holder}" in result.err
         assert count(database) == 10
-        holder.communicate()
     deleted.ok("restore", "latest", "--in-place", "--yes")
     assert count(database) == 500
 
@@ -159,10 +143,7 @@ def test_a_snapshot_that_is_damaged_replaces_nothing(
     deleted: Snap, database: Path, clean: Path
 ) -> None:
     [pack] = stored(clean, "data")
-    content = bytearray(pack.read_bytes())
-    content[2000] ^= 1
-    pack.chmod(0o600)
-    pack.write_bytes(content)
+    flip_bit(pack, 2000)
     result = deleted("restore", "latest", "--in-place", "--yes")
     assert result.code == 4
     assert count(database) == 10

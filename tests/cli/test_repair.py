@@ -3,17 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Snap, flip_last_byte, stored
-from .copied import configure
-
-
-@pytest.fixture
-def copied(initialized: Snap, folder: Path, clean: Path) -> Snap:
-    """A repository with a snapshot and two copies of it."""
-    configure(initialized, clean)
-    initialized.ok("backup", "folder", "-q")
-    initialized.ok("replicate", "--init", "-q")
-    return initialized
+from .conftest import Snap, flip_bit, flip_last_byte, stored
 
 
 def test_what_is_damaged_and_lost_is_healed_from_a_copy(copied: Snap, clean: Path) -> None:
@@ -145,10 +135,7 @@ def test_trees_that_are_lost_are_healed_by_the_next_backup(
 
 def damage(pack: Path) -> None:
     """Flip a bit in the middle, in a blob."""
-    pack.chmod(0o600)
-    content = bytearray(pack.read_bytes())
-    content[len(content) // 2] ^= 1
-    pack.write_bytes(content)
+    flip_bit(pack, pack.stat().st_size // 2)
 
 
 def test_a_writer_says_that_it_needs_the_full_key_for_damaged_data(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Snap, stored
+from .conftest import Snap, damage_in_ten_places, stored
 
 SUMMARY = {"message_type", "snapshot_id", "target", "ok", "components"}
 
@@ -123,12 +123,7 @@ def test_damaged_data_is_named_and_no_wrong_byte_is_written(
     (folder / "big").write_bytes(content)
     initialized.ok("backup", "folder")
     (clean / "keep").mkdir()
-    pack = stored(clean, "data")[0]
-    damaged = bytearray(pack.read_bytes())
-    for position in range(len(damaged) // 10, len(damaged), len(damaged) // 10):
-        damaged[position] ^= 0xFF
-    pack.chmod(0o600)
-    pack.write_bytes(damaged)
+    damage_in_ten_places(stored(clean, "data")[0])
     result = initialized("restore", "latest", "--target", "out")
     assert result.code == 4
     assert "big" in result.err

@@ -16,7 +16,7 @@ path = "FOLDER"
 @pytest.fixture
 def night(initialized: Snap, folder: Path, clean: Path) -> Snap:
     """A repository with a source and two copies that are configured."""
-    configure(initialized, clean, TABLES + SOURCES.replace("FOLDER", str(folder)))
+    configure(clean, TABLES + SOURCES.replace("FOLDER", str(folder)))
     for name in ("usb", "office"):
         initialized.ok("init", "--copy-of", clean / "repo", "-r", name, "-q")
     return initialized
@@ -91,7 +91,7 @@ def test_damage_is_found_and_everything_else_is_done(night: Snap, clean: Path) -
 
 def test_without_copies_and_without_sources(initialized: Snap, clean: Path, folder: Path) -> None:
     assert initialized("run").code == 2
-    configure(initialized, clean, 'repository = "repo"\n' + SOURCES.replace("FOLDER", str(folder)))
+    configure(clean, 'repository = "repo"\n' + SOURCES.replace("FOLDER", str(folder)))
     assert [s["step"] for s in initialized.ok("run", "--json").summary["steps"]] == [
         "backup",
         "check",

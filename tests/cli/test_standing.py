@@ -4,19 +4,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from .conftest import Snap
 from .copied import TABLES, configure
-
-
-@pytest.fixture
-def copied(initialized: Snap, folder: Path, clean: Path) -> Snap:
-    """A repository with a snapshot and two copies of it, one of them off-site."""
-    configure(initialized, clean)
-    initialized.ok("backup", "folder", "-q")
-    initialized.ok("replicate", "--init", "-q")
-    return initialized
 
 
 def states(told: Any) -> list[tuple[str, str, int]]:
@@ -76,12 +65,12 @@ def test_a_copy_that_cannot_be_reached_is_named_and_the_rule_decides(
     result = copied("status")
     assert result.code == 4
     assert "UNREACHABLE: usb: " in result.out
-    configure(copied, clean, TABLES + "[rule]\ncopies = 2\n")
+    configure(clean, TABLES + "[rule]\ncopies = 2\n")
     assert "UNREACHABLE: usb: " in copied.ok("status").out
 
 
 def test_copies_on_one_medium(copied: Snap, clean: Path) -> None:
-    configure(copied, clean, TABLES.replace("usb disk", "disk").replace("server", "disk"))
+    configure(clean, TABLES.replace("usb disk", "disk").replace("server", "disk"))
     result = copied("status", "--json")
     assert result.code == 4
     assert result.json["rule"]["reasons"] == ["1 of 1 snapshots is on fewer than 2 media"]
@@ -90,7 +79,7 @@ def test_copies_on_one_medium(copied: Snap, clean: Path) -> None:
 def test_an_incomplete_a_damaged_and_somebody_elses_copy_do_not_count(
     copied: Snap, clean: Path
 ) -> None:
-    configure(copied, clean, TABLES + "[rule]\ncopies = 2\nmedia = 2\noffsite = 1\n")
+    configure(clean, TABLES + "[rule]\ncopies = 2\nmedia = 2\noffsite = 1\n")
     shutil.rmtree(clean / "usb/data")
     result = copied("status", "--json")
     # Though the others are enough: a copy that is broken wants a hand.

@@ -170,7 +170,7 @@ def test_status_tells_since_when_all_data_is_known_to_be_whole(filled: Snap, cle
 
 
 def test_each_place_has_its_own_time(filled: Snap, clean: Path) -> None:
-    configure(filled, clean)
+    configure(clean)
     filled.ok("replicate", "--init", "-q")
     filled.ok("check", "--read-data", "-q")
     filled.ok("replicate", "usb", "--verify", "-q")
@@ -189,7 +189,7 @@ def test_each_place_has_its_own_time(filled: Snap, clean: Path) -> None:
 
 def test_the_rule_may_ask_that_all_was_verified(filled: Snap, clean: Path) -> None:
     rule = '[rule]\nverified_within = "30d"\n'
-    configure(filled, clean, 'repository = "repo"\n' + rule)
+    configure(clean, 'repository = "repo"\n' + rule)
     # What was never read was put today.
     assert filled.ok("status", "--json").json["overdue"] == []
     age(clean / "repo", 40, all_but=3)
@@ -198,7 +198,7 @@ def test_the_rule_may_ask_that_all_was_verified(filled: Snap, clean: Path) -> No
     reason = "repository: 7 of 10 packs were not read and found whole within 30d"
     assert (result.json["ok"], result.json["overdue"]) == (False, [reason])
     assert f"OVERDUE: {reason}" in filled("status").out
-    configure(filled, clean, TABLES + rule)
+    configure(clean, TABLES + rule)
     filled.ok("replicate", "--init", "-q")
     age(clean / "office", 31, all_but=9)
     told = filled("status", "--json")
@@ -223,7 +223,7 @@ def test_the_rule_may_ask_that_all_was_verified(filled: Snap, clean: Path) -> No
 
 def test_the_night_reads_what_is_most_overdue(filled: Snap, clean: Path) -> None:
     text = 'repository = "repo"\n' + SOURCES.format(clean / "noise")
-    configure(filled, clean, text)
+    configure(clean, text)
     left = []
     for _ in range(3):
         steps = filled.ok("run", "--read-data-subset", "50%", "--json").summary["steps"]

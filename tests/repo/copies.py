@@ -1,6 +1,7 @@
 """Repositories with copies, and what to compare in them."""
 
 import random
+from dataclasses import replace
 
 from snap.backends.base import Backend
 from snap.backends.memory import MemoryBackend
@@ -65,11 +66,21 @@ def errors(place: Backend, credential: str) -> list[str]:
         return [problem.object for problem in report.errors]
 
 
-def flip(backend: Backend, name: str) -> None:
-    """Damage an object and leave its size."""
+def flip(backend: Backend, name: str, at: int | None = None) -> None:
+    """Damage an object in its middle, or where it is said, and leave its size."""
     stored = bytearray(backend.get(name))
-    stored[len(stored) // 2] ^= 1
+    stored[len(stored) // 2 if at is None else at] ^= 1
     backend.put(name, stored)
+
+
+def let_index_lie(repository: Repository) -> None:
+    """Replace an index object by one of other nonces than the packs' own directories have."""
+    name = repository.names("index/")[0]
+    packs = [pack.summary() for pack in repository.read_index(name)]
+    repository.backend.delete(name)
+    repository.store_index(
+        [replace(p, entries=tuple(replace(e, nonce=e.nonce + 1) for e in p.entries)) for p in packs]
+    )
 
 
 def names(backend: Backend, *prefixes: str) -> list[str]:

@@ -57,6 +57,8 @@ class DictSource:
     is_sorted: bool = True
     place: str = "/somewhere"
     error_at_end: Exception | None = None
+    meanwhile: Callable[[], None] | None = None
+    """What others do when all was read and the backup goes on."""
     report: ViewReport = field(default_factory=lambda: ViewReport(Consistency.CRASH, 5))
 
     @contextlib.contextmanager
@@ -76,6 +78,8 @@ class DictSource:
                 yield Entry(path, NodeType.FILE, FILE, len(item), open=_opener(item))
             else:
                 yield Entry(path, NodeType.FILE, FILE, None, open=item)
+        if self.meanwhile is not None:
+            self.meanwhile()
 
     def _items(self) -> list[tuple[bytes, Item]]:
         return list(self.files.items())

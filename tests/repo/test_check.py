@@ -13,6 +13,7 @@ from snap.repo.progress import SilentReporter
 from snap.repo.repository import Repository
 
 from .conftest import Opener, back_up
+from .copies import let_index_lie
 from .dictsource import DictSource, records
 
 NOISE = random.Random(8).randbytes(300_000)
@@ -114,15 +115,8 @@ def test_a_pack_and_its_index_that_are_both_damaged_are_both_named(
     assert {index, name} <= {p.object for p in check(filled).errors}
 
 
-def test_an_index_that_lies_is_named(filled: Repository, backend: MemoryBackend) -> None:
-    name = filled.names("index/")[0]
-    packs = [pack.summary() for pack in filled.read_index(name)]
-    lying = [
-        replace(pack, entries=tuple(replace(e, nonce=e.nonce + 1) for e in pack.entries))
-        for pack in packs
-    ]
-    backend.delete(name)
-    filled.store_index(lying)
+def test_an_index_that_lies_is_named(filled: Repository) -> None:
+    let_index_lie(filled)
     report = check(filled)
     assert any("directory" in problem.problem for problem in report.errors)
 

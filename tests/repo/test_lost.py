@@ -9,6 +9,7 @@ from snap.repo.repository import Repository
 from snap.repo.snapshot import Snapshot
 
 from .conftest import back_up
+from .copies import flip
 from .dictsource import DictSource
 
 CHANCE = random.Random(6)
@@ -82,9 +83,7 @@ def test_a_folder_whose_tree_is_lost_is_told_and_its_neighbours_are_looked_at(
     [place] = repository.cache.locate(tree)
     repository.forget_content()
     name = f"meta/{place.pack_id.hex()[:2]}/{place.pack_id.hex()}"
-    stored = bytearray(backend.get(name))
-    stored[place.entry.offset] ^= 1
-    backend.put(name, stored)
+    flip(backend, name, place.entry.offset)
     assert lost(repository, damage, first, second) == [
         (first.id, b"d/b"),
         (first.id, b"d/e"),

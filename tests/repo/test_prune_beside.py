@@ -48,12 +48,9 @@ def test_a_backup_that_was_there_at_the_mark_keeps_what_it_used(
     clock: FakeClock,
 ) -> None:
     other = open_again()
-    source = DictSource(files(1))
-    entries = source.entries
 
-    def slowly() -> object:
+    def meanwhile() -> None:
         # Everything of the old file was found and is used; now it is forgotten and marked.
-        yield from entries()
         let_go(other, two[0])
         pass_time(clock, 20, backend)
         assert prune(other).marked > 0
@@ -61,8 +58,7 @@ def test_a_backup_that_was_there_at_the_mark_keeps_what_it_used(
         pass_time(clock, 20, backend)
         assert prune(other).deleted == 0, "the backup is still there"
 
-    source.entries = slowly  # type: ignore[method-assign,assignment]
-    snapshot = back_up(repository, source)
+    snapshot = back_up(repository, DictSource(files(1), meanwhile=meanwhile))
     clock.now_ns += HALF_HOUR_NS
     report = prune(other)
     assert report.rescued > 0
@@ -105,19 +101,15 @@ def test_a_backup_that_slept_for_two_days_is_not_committed_on_what_is_gone(
     clock: FakeClock,
 ) -> None:
     other = open_again()
-    source = DictSource(files(1))
-    entries = source.entries
 
-    def sleeping() -> object:
-        yield from entries()
+    def meanwhile() -> None:
         let_go(other, two[0])
         prune(other)
         clock.now_ns += 2 * 24 * 60 * MINUTE_NS
         assert prune(other).deleted > 0
 
-    source.entries = sleeping  # type: ignore[method-assign,assignment]
     with pytest.raises(RepositoryLocked, match="paused"):
-        back_up(repository, source)
+        back_up(repository, DictSource(files(1), meanwhile=meanwhile))
     assert [s.id for s in list_snapshots(repository)] == [two[1].id]
     again = back_up(repository, DictSource(files(1)))
     assert_whole(repository, [(again, files(1)), (two[1], files(2))])
@@ -187,17 +179,14 @@ def test_a_store_clock_that_jumps_loses_nothing(
     days: int,
 ) -> None:
     other = open_again()
-    source = DictSource(files(1))
-    entries = source.entries
 
-    def jumping() -> object:
-        yield from entries()
+    def meanwhile() -> None:
         let_go(other, two[0])
         prune(other)
         clock.now_ns += days * 24 * 60 * MINUTE_NS
         prune(other)
 
-    source.entries = jumping  # type: ignore[method-assign,assignment]
+    source = DictSource(files(1), meanwhile=meanwhile)
     expected = [(two[1], files(2))]
     try:
         expected.append((back_up(repository, source), files(1)))

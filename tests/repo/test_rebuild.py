@@ -3,10 +3,11 @@
 import contextlib
 import random
 from dataclasses import replace
+from typing import Unpack
 
 import pytest
 
-from snap.backends.base import BackendError, ObjectRetained
+from snap.backends.base import BackendError, Buffer, ObjectRetained, PutOptions
 from snap.backends.faulty import Fault, FaultyBackend
 from snap.backends.memory import MemoryBackend
 from snap.errors import SnapError
@@ -23,7 +24,7 @@ from snap.repo.rebuild import RebuildOptions, RebuildReport, run_rebuild
 from snap.repo.repository import create_repository, open_repository
 
 from .conftest import SMALL, back_up
-from .copies import contents, errors, files, flip, names, objects
+from .copies import contents, errors, files, flip, let_index_lie, names, objects
 from .dictsource import DictSource
 
 Place = tuple[MemoryBackend, str]
@@ -194,14 +195,7 @@ def test_a_lost_pack_is_healed_by_a_backup_without_any_repair(place: Place) -> N
 def test_an_index_that_says_other_than_a_pack_s_directory_is_replaced(place: Place) -> None:
     backend, recovery = place
     with open_repository(backend, recovery, cache_dir=None) as repository:
-        name = repository.names("index/")[0]
-        packs = [pack.summary() for pack in repository.read_index(name)]
-        lying = [
-            replace(p, entries=tuple(replace(e, nonce=e.nonce + 1) for e in p.entries))
-            for p in packs
-        ]
-        backend.delete(name)
-        repository.store_index(lying)
+        let_index_lie(repository)
     assert errors(backend, recovery)
     report = rebuild(backend, recovery)
     assert report.ok
@@ -340,8 +334,8 @@ def test_two_repairs_at_once_end_as_one(place: Place) -> None:
 
         ran = False
 
-        def put(self, name: str, data: object, **options: object) -> None:
-            super().put(name, data, **options)  # type: ignore[arg-type]
+        def put(self, name: str, data: Buffer, **options: Unpack[PutOptions]) -> None:
+            super().put(name, data, **options)
             if name.startswith("index/") and not self.ran:
                 self.ran = True
                 rebuild(backend, recovery)
@@ -359,8 +353,8 @@ def test_a_backup_that_runs_meanwhile_is_whole(place: Place) -> None:
 
         ran = False
 
-        def put(self, name: str, data: object, **options: object) -> None:
-            super().put(name, data, **options)  # type: ignore[arg-type]
+        def put(self, name: str, data: Buffer, **options: Unpack[PutOptions]) -> None:
+            super().put(name, data, **options)
             if name.startswith("data/") and not self.ran:
                 self.ran = True
                 rebuild(backend, recovery)

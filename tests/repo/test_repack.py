@@ -7,6 +7,7 @@ from snap.repo.repository import Repository
 from snap.repo.survey import Survey, survey, uses
 
 from .conftest import Opener, back_up
+from .copies import flip
 from .dictsource import DictSource
 from .pruning import assert_whole, let_go, noise
 
@@ -57,9 +58,7 @@ def test_nothing_is_taken_from_a_pack_that_is_not_what_its_name_says(
 ) -> None:
     back_up(repository, DictSource({b"f": noise(1)}))
     name = next(iter(backend.list("data/"))).name
-    stored = bytearray(backend.get(name))
-    stored[5_000] ^= 1
-    backend.put(name, stored)
+    flip(backend, name, 5_000)
     _, report = repack(repository, DATA_PACK)
     assert report.packs == 0
     assert report.sources == {}

@@ -14,6 +14,7 @@ from snap.repo.source import Attributes, Consistency, Entry, NodeType, ViewRepor
 from snap.repo.target import TargetEntry
 
 from .conftest import Opener, back_up
+from .copies import flip
 from .dictsource import FILE, BytesReader, DictSource, Item, records
 from .memorytarget import MemoryTarget
 
@@ -97,9 +98,7 @@ def damage_pack_of(backend: MemoryBackend, repository: Repository, plain: bytes)
 
     (place,) = repository.cache.locate(repository.keys.blob_id(Kind.DATA, plain))
     name = pack_name(place.pack_kind, place.pack_id)
-    stored = bytearray(backend.get(name))
-    stored[place.entry.offset] ^= 1
-    backend.put(name, stored)
+    flip(backend, name, place.entry.offset)
     return name
 
 

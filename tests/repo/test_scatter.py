@@ -25,6 +25,7 @@ from snap.repo.target import TargetEntry
 from snap.repo.writer import BlobWriter, WriterOptions
 
 from .conftest import PASSPHRASE, SMALL, Opener
+from .copies import flip
 from .memorytarget import MemoryTarget
 
 PLAIN = Attributes(mode=0o644)
@@ -192,9 +193,7 @@ def test_damage_concerns_the_files_that_need_it_only(
     bad = PLAINS.index(PLAINS[13])
     [location] = repository.cache.locate(ids[bad])
     name = pack_name(location.pack_kind, location.pack_id)
-    stored = bytearray(backend.get(name))
-    stored[location.entry.offset] ^= 1
-    backend.put(name, stored)
+    flip(backend, name, location.entry.offset)
     again = open_again()
     again.load_readable_index()
     files = {

@@ -19,6 +19,7 @@ from snap.sources.chroma_copy import Outcome, Request, copy_store, run_child
 from snap.sources.chroma_index import DATA, FILES
 from snap.sources.chroma_proof import require_proven
 from snap.sources.chroma_store import DATABASE
+from tests.servers.sqlite_holder import held
 
 
 def request(folder: Path, target: Path, **changes: Any) -> Request:
@@ -51,23 +52,11 @@ def test_a_copy_is_proven_and_says_what_it_holds(chroma_folder: Path, tmp_path: 
 
 
 def test_it_waits_for_who_holds_the_lock(chroma_folder: Path, tmp_path: Path) -> None:
-    hold = (
-        "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], isolation_level=None);"
-        "db.execute('begin immediate'); print('held', flush=True); input(); db.execute('rollback')"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", hold, str(chroma_folder / DATABASE)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
+    with held(chroma_folder / DATABASE, "begin immediate"):
         child = start(request(chroma_folder, tmp_path / "copy"))
         with pytest.raises(subprocess.TimeoutExpired):
             child.wait(1.5)
-        holder.communicate("\n")
-        out, _ = child.communicate()
+    out, _ = child.communicate()
     assert json.loads(out)["error"] == ""
 
 
@@ -153,6 +142,18 @@ sys.stdout.write(__import__("json").dumps(run_child(sys.stdin.read())))
 """
 
 
+def copied_by_somebody_else(folder: Path, target: Path) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-c", AS_SOMEBODY_ELSE],
+        input=json.dumps(asdict(request(folder, target))),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
 def test_a_directory_that_may_only_be_read_is_copied_and_looked_at_again(
     made_chroma: Path, open_path: Path
 ) -> None:
@@ -162,14 +163,7 @@ def test_a_directory_that_may_only_be_read_is_copied_and_looked_at_again(
     target.chmod(0o777)
     for path in [folder, *folder.rglob("*")]:
         path.chmod(0o555 if path.is_dir() else 0o444)
-    done = subprocess.run(
-        [sys.executable, "-c", AS_SOMEBODY_ELSE],
-        input=json.dumps(asdict(request(folder, target))),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    found = json.loads(done.stdout)
+    found = copied_by_somebody_else(folder, target)
     assert (found["error"], found["is_locked"], found["problems"]) == ("", False, [])
     assert require_proven(target).counts == require_proven(made_chroma).counts
 
@@ -200,14 +194,8 @@ def test_what_a_program_had_half_written_when_it_died_is_rolled_back(
         for path in [open_path, folder, target, *folder.rglob("*")]:
             path.chmod(0o755 if path.is_dir() else 0o644)
         target.chmod(0o777)
-        done = subprocess.run(
-            [sys.executable, "-c", AS_SOMEBODY_ELSE],
-            input=json.dumps(asdict(request(folder, target))),
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert "its program died while it wrote" in json.loads(done.stdout)["hint"]
+        found = copied_by_somebody_else(folder, target)
+        assert "its program died while it wrote" in found["hint"]
     outcome = taken(folder, open_path / "copy")
     assert outcome.problems == []
     assert require_proven(open_path / "copy").counts == require_proven(made_chroma).counts
@@ -223,14 +211,7 @@ def test_what_may_not_be_read_is_named(made_chroma: Path, open_path: Path, what:
         path.chmod(0o777 if path.is_dir() else 0o666)
     closed = folder if what == "." else next(folder.glob(what))
     closed.chmod(0)
-    done = subprocess.run(
-        [sys.executable, "-c", AS_SOMEBODY_ELSE],
-        input=json.dumps(asdict(request(folder, target))),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    found = json.loads(done.stdout)
+    found = copied_by_somebody_else(folder, target)
     assert str(closed) in found["error"]
     assert "permissions" in found["hint"]
 

@@ -17,7 +17,7 @@ from snap.sources.chroma_index import (
     LABELS,
     LINKS,
     NORMS,
-    labels_of,
+    _load_labels,
     prove_index,
     read_header,
     vectors,
@@ -40,7 +40,7 @@ def test_a_sound_index_gives_its_ids_and_vectors(index: Path) -> None:
     assert found.ids == {f"t0-{n}" for n in range(1000)} or found.ids == {
         f"t1-{n}" for n in range(1000)
     }
-    labels = labels_of(index)
+    labels = _load_labels(index / LABELS)["id_to_label"]
     given_ = {label: bytes(vector) for label, vector in vectors(index)}
     assert given_.keys() == set(labels.values())
     assert {len(vector) for vector in given_.values()} == {4 * DIMENSION}
@@ -136,7 +136,7 @@ def test_a_pickle_that_would_run_code_runs_nothing(index: Path) -> None:
 
 
 def test_the_class_that_pickles_of_old_versions_name_is_read(index: Path) -> None:
-    labels = labels_of(index)
+    labels = _load_labels(index / LABELS)["id_to_label"]
     found = {"id_to_label": labels, "label_to_id": {v: k for k, v in labels.items()}}
     # What pickle writes for an object of that class: its name, no arguments, its attributes.
     state = pickle.dumps(found | {"max_seq_id": 42}, protocol=2)[2:-1]

@@ -28,7 +28,6 @@ def test_version_and_edition_are_told(bolt: Neo4jBolt) -> None:
 def test_the_databases_are_listed_with_their_states(bolt: Neo4jBolt) -> None:
     before = {state.name: state for state in bolt.databases()}
     assert list(before) == ["neo4j", "system"]
-    assert before["neo4j"].is_default
     assert (before["neo4j"].status, before["neo4j"].kind) == ("online", "standard")
     assert before["neo4j"].store.startswith("record-aligned")
     assert before["system"].kind == "system"

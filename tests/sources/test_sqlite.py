@@ -10,6 +10,7 @@ import pytest
 
 from snap.errors import SourceError
 from snap.sources.sqlite import SqliteSource, examine
+from tests.servers.sqlite_holder import held
 from tests.tmpfs import small_disk
 
 from .contract import read_all
@@ -145,20 +146,10 @@ def test_a_damaged_database_is_never_a_good_component(tmp_path: Path) -> None:
 
 def test_a_locked_database_is_waited_for_and_then_its_holder_is_named(tmp_path: Path) -> None:
     path = make(tmp_path / "events.db")
-    script = (
-        "import sqlite3, sys\n"
-        "db = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
-        "db.execute('begin exclusive'); print('locked', flush=True); input()\n"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", script, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == b"locked\n"
+    with held(path, "begin exclusive") as holder:
         message = explained(path, lock_timeout_seconds=0.5)
         assert "locked" in message
-        assert f"process {holder.pid}" in message
-        holder.communicate(b"\n")
+        assert f"process {holder}" in message
     _, _, report = read_all(source(path))
     assert report.statistics["tables"] == {"events": 1000}
 

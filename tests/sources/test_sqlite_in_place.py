@@ -14,6 +14,7 @@ from snap.errors import IntegrityError, SnapError, TargetError
 from snap.sources.in_place import InUse, Replaced, replace_in_place
 from snap.sources.sqlite import examine
 from snap.sources.sqlite_in_place import SqlitePlace
+from tests.servers.sqlite_holder import held
 
 
 def make(path: Path, rows: int, journal: str = "delete") -> None:
@@ -115,23 +116,11 @@ def test_a_database_beyond_repair_is_replaced_with_all_that_lies_beside_it(
 def test_a_process_that_holds_it_is_named_and_keeps_it(tmp_path: Path, new: Path) -> None:
     live = tmp_path / "db"
     make(live, 3)
-    script = (
-        "import sqlite3, sys\n"
-        "db = sqlite3.connect(sys.argv[1])\n"
-        "db.execute('select * from t').fetchone()\n"
-        "print('open', flush=True)\n"
-        "input()\n"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", script, str(live)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as holder:
-        assert holder.stdout is not None
-        holder.stdout.readline()
-        try:
-            with pytest.raises(InUse, match=f"process {holder.pid}"):
-                replace(live, new)
-        finally:
-            holder.communicate(b"\n")
+    with (
+        held(live, "select * from t") as holder,
+        pytest.raises(InUse, match=f"process {holder}"),
+    ):
+        replace(live, new)
     assert rows(live) == 3
     replace(live, new)
     assert rows(live) == 7

@@ -22,7 +22,7 @@ from snap.repo.extents import (
     require_layout,
 )
 from snap.repo.ids import NO_ID, BlobId, Kind, ObjectId, object_id
-from snap.repo.index import decode_index
+from snap.repo.index import split_index
 from snap.repo.keys import WrongPassword, open_slot, parse_recovery_key, parse_slot
 from snap.repo.pack import PackEntry, open_blob, open_pack_key, read_directory
 from snap.repo.snapshot import decode_snapshot
@@ -106,7 +106,7 @@ def _sealed_object(body: bytes, inputs: Inputs) -> Any:
 
 
 def _index(body: bytes, _: Inputs) -> Any:
-    packs = decode_index(codec.decode(body))
+    packs = [pack.summary() for pack in split_index(codec.decode(body))]
     return [[p.id, p.kind, p.size_bytes, [astuple(e) for e in p.entries]] for p in packs]
 
 
