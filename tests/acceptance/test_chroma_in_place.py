@@ -2,9 +2,6 @@
 
 import random
 import shutil
-import signal
-import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +11,7 @@ from tests.scale import rounds
 from tests.servers.chroma import Chroma
 
 from .command import Snap
+from .kills import Kills
 
 
 @pytest.fixture
@@ -106,27 +104,17 @@ def survive_kills(chroma: Chroma, snap: Snap, folder: Path, kills: int) -> None:
     print(f"seed {seed}")
     chance = random.Random(seed)
     new = found = chroma.run("dump", str(folder))
-    latest, killed = 0.0, 0
-    for round_ in range(kills + 1):
+    killing = Kills(chance, kills, kills // 3, earliest=0.2)
+    for round_ in killing.rounds():
         if found == new:
             chroma.run("thin", str(folder))
             old = chroma.run("dump", str(folder))
             assert old != new
-        begun = time.monotonic()
         process = snap.start("restore", "latest", "--in-place", "--yes")
-        if round_:
-            try:
-                process.communicate(timeout=chance.uniform(0.2 * latest, latest))
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-                killed += 1
-        _, err = process.communicate()
-        if not round_:
-            assert process.returncode == 0, err.decode()
-            latest = 1.1 * (time.monotonic() - begun)
+        told = killing.end(process)
+        assert round_ or process.returncode == 0, told
         found = chroma.run("dump", str(folder))
         assert found in (old, new)
-    assert killed >= kills // 3
     snap.ok("restore", "latest", "--in-place", "--yes")
     assert chroma.run("dump", str(folder)) == new
     assert [path.name for path in folder.parent.iterdir()] == ["chroma"]

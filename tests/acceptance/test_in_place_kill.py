@@ -1,10 +1,7 @@
 """Restores in place that are killed at any moment leave a working database, the old or the new."""
 
 import random
-import signal
 import sqlite3
-import subprocess
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -13,6 +10,7 @@ import pytest
 from tests.scale import rounds
 
 from .command import Snap
+from .kills import Kills
 
 ROWS = 20_000
 
@@ -42,28 +40,18 @@ def survive_kills(snap: Snap, tmp_path: Path, kills: int) -> None:
     snap.ok("backup", f"sqlite:{live}")
     new = rows_of(live)
     outcomes = {"old": 0, "new": 0}
-    latest, killed = 0.0, 0
-    for round_ in range(kills + 1):
+    killing = Kills(chance, kills, kills // 3, earliest=0.2)
+    for round_ in killing.rounds():
         change(live, chance, chance.choice(("wal", "delete")))
         old = rows_of(live)
         assert old != new
-        begun = time.monotonic()
         process = snap.start("restore", "latest", "--in-place", "--yes")
-        if round_:
-            try:
-                process.communicate(timeout=chance.uniform(0.2 * latest, latest))
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-                killed += 1
-        _, err = process.communicate()
-        if not round_:
-            assert process.returncode == 0, err.decode()
-            latest = 1.1 * (time.monotonic() - begun)
+        told = killing.end(process)
+        assert round_ or process.returncode == 0, told
         found = rows_of(live)
         assert found in (old, new)
         outcomes["new" if found == new else "old"] += 1
-    print(f"{killed} of {kills} were killed: {outcomes}")
-    assert killed >= kills // 3
+    print(outcomes)
     snap.ok("restore", "latest", "--in-place", "--yes")
     assert rows_of(live) == new
     assert [path.name for path in live.parent.iterdir()] == ["events.db"]

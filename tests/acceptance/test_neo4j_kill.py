@@ -5,7 +5,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from tests.servers.docker import RealDocker
 from tests.servers.neo4j import Bolt, RealNeo4j
 
 from .command import Snap
+from .kills import Kills
 
 _STEPS = """
 import os, signal, sys
@@ -135,29 +135,19 @@ def survive_kills(snap: Snap, server: RealNeo4j, state: Path, kills: int) -> Non
     print(f"seed {seed}")
     chance = random.Random(seed)
     outcomes = {"old": 0, "new": 0}
-    latest, killed = 0.0, 0
-    for round_ in range(kills + 1):
+    killing = Kills(chance, kills, kills // 2, earliest=0.2)
+    for round_ in killing.rounds():
         make_old(server)
-        begun = time.monotonic()
         process = snap.start("restore", "latest", "--in-place", "--yes")
-        if round_:
-            try:
-                process.communicate(timeout=chance.uniform(0.2 * latest, latest))
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-                killed += 1
-        _, err = process.communicate()
-        if not round_:
-            assert process.returncode == 0, err.decode()
-            latest = time.monotonic() - begun
+        told = killing.end(process)
+        assert round_ or process.returncode == 0, told
         # What a killed run started may go on for a moment.
         snap.ok("status", "--mend")
         found = count(server)
         assert found in (OLD, NEW)
         assert list(state.iterdir()) == []
         outcomes["new" if found == NEW else "old"] += 1
-    print(f"{killed} of {kills} were killed: {outcomes}")
-    assert killed >= kills // 2
+    print(outcomes)
     snap.ok("restore", "latest", "--in-place", "--yes")
     assert count(server) == NEW
     assert list(server.data.glob(".snap-*")) == []
