@@ -40,7 +40,6 @@ def test_no_room_is_said_before_anything_is_copied(
     with pytest.raises(SourceError, match="no room to copy /some/db") as caught:
         new_spool(tmp_path, usage.free + 1, Path("/some/db"))
     assert "--cache-dir" in caught.value.hint
-    assert new_spool(tmp_path, usage.free, Path("/some/db")).exists()
 
 
 def test_a_place_that_is_no_folder_is_a_source_error(tmp_path: Path) -> None:
