@@ -10,7 +10,7 @@ from tests.scale import rounds
 from tests.servers.chroma import Chroma
 
 from .command import Snap
-from .kills import KilledRestores, new_chance
+from .kills import Kills, new_chance
 
 
 @pytest.fixture
@@ -99,17 +99,16 @@ def test_many_kills_during_a_restore_in_place_leave_the_old_or_the_new(
 
 
 def survive_kills(chroma: Chroma, snap: Snap, folder: Path, kills: int) -> None:
-    restores = KilledRestores(snap, new_chance())
     new = found = chroma.run("dump", str(folder))
-    for _ in range(kills + 1):
+    killing = Kills(new_chance(), kills, kills // 3, earliest=0.2)
+    for _ in killing.rounds():
         if found == new:
             chroma.run("thin", str(folder))
             old = chroma.run("dump", str(folder))
             assert old != new
-        restores.restore()
+        killing.end(snap.start("restore", "latest", "--in-place", "--yes"))
         found = chroma.run("dump", str(folder))
         assert found in (old, new)
-    assert restores.killed >= kills // 3
     snap.ok("restore", "latest", "--in-place", "--yes")
     assert chroma.run("dump", str(folder)) == new
     assert [path.name for path in folder.parent.iterdir()] == ["chroma"]

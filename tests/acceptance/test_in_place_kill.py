@@ -10,7 +10,7 @@ import pytest
 from tests.scale import rounds
 
 from .command import Snap
-from .kills import KilledRestores, new_chance
+from .kills import Kills, new_chance
 
 ROWS = 20_000
 
@@ -32,23 +32,22 @@ def change(path: Path, chance: random.Random, journal: str) -> None:
 
 def survive_kills(snap: Snap, tmp_path: Path, kills: int) -> None:
     chance = new_chance()
-    restores = KilledRestores(snap, chance)
     live = tmp_path / "app/events.db"
     live.parent.mkdir()
     change(live, chance, "wal")
     snap.ok("backup", f"sqlite:{live}")
     new = rows_of(live)
     outcomes = {"old": 0, "new": 0}
-    for _ in range(kills + 1):
+    killing = Kills(chance, kills, kills // 3, earliest=0.2)
+    for _ in killing.rounds():
         change(live, chance, chance.choice(("wal", "delete")))
         old = rows_of(live)
         assert old != new
-        restores.restore()
+        killing.end(snap.start("restore", "latest", "--in-place", "--yes"))
         found = rows_of(live)
         assert found in (old, new)
         outcomes["new" if found == new else "old"] += 1
-    print(f"{restores.killed} of {kills} were killed: {outcomes}")
-    assert restores.killed >= kills // 3
+    print(outcomes)
     snap.ok("restore", "latest", "--in-place", "--yes")
     assert rows_of(live) == new
     assert [path.name for path in live.parent.iterdir()] == ["events.db"]

@@ -3,8 +3,6 @@
 import random
 import signal
 import sqlite3
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,7 @@ import pytest
 from tests.scale import rounds
 
 from .command import MIB, Snap, picture, write_noise
-from .kills import new_chance
+from .kills import Kills, new_chance
 from .places import Place, snap_at
 from .stress import Content, restored_content
 
@@ -20,6 +18,8 @@ FEW = {"local": 16, "sftp": 4, "s3": 4}
 """Kills in CI, by the kind of place: 200 of them take an hour over the network."""
 NOISE_MIB = {"local": 300, "sftp": 130, "s3": 100}
 """What makes several packs; those in S3 are small."""
+SLOWLY = "20M"
+"""How fast what is to be stopped stores, so that it does not end before it is."""
 
 
 class Service:
@@ -59,26 +59,11 @@ def survive_kills(snap: Snap, tmp_path: Path, kills: int) -> None:
     chance = new_chance()
     service = Service(tmp_path / "service", chance)
     known: dict[str, Content] = {}
-    latest = 0.0
-    killed = 0
-    for round_ in range(kills + 1):
+    killing = Kills(chance, kills, kills // 2)
+    for _ in killing.rounds():
         service.change()
         now = service.picture()
-        begun = time.monotonic()
-        process = snap.start(*service.arguments())
-        if round_:
-            try:
-                process.communicate(timeout=chance.uniform(0.02, latest))
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-                killed += 1
-        process.communicate()
-        # A bit beyond the end of most runs, on any machine: were it to follow only the runs
-        # that finish, which are the short ones, the end of a backup would never be hit.
-        if not round_:
-            latest = 1.2 * (time.monotonic() - begun)
-        else:
-            latest *= 0.8 if process.returncode == 0 else 1.05
+        killing.end(snap.start(*service.arguments()))
         snap.ok("check", "--read-data")
         for id_ in snap.ids():
             # A backup may have been killed just after its snapshot was written.
@@ -88,8 +73,6 @@ def survive_kills(snap: Snap, tmp_path: Path, kills: int) -> None:
         assert restored(snap, some, tmp_path / "out") == known[some]
     for id_, expected in known.items():
         assert restored(snap, id_, tmp_path / "out") == expected
-    print(f"{killed} of {kills} were killed")
-    assert killed >= kills // 2
     snap.ok(*service.arguments())
     snap.ok("check", "--read-data")
 
@@ -110,7 +93,7 @@ def test_what_a_killed_backup_stored_is_reused(place: Place, tmp_path: Path) -> 
     data.mkdir()
     size = NOISE_MIB[place.kind]
     write_noise(data / "f", size)
-    process = snap.start("backup", str(data))
+    process = snap.start("backup", str(data), "--limit-upload", SLOWLY)
     while len(place.names("data/")) < (2 if place.kind == "sftp" else 3):
         assert process.poll() is None
     process.kill()
@@ -145,7 +128,7 @@ def test_an_interrupted_backup_ends_well_and_is_reused(
     data.mkdir()
     size = NOISE_MIB[place.kind] + 100
     write_noise(data / "f", size)
-    process = snap.start("backup", str(data))
+    process = snap.start("backup", str(data), "--limit-upload", SLOWLY)
     while not place.names("data/"):
         assert process.poll() is None
     process.send_signal(number)

@@ -14,7 +14,7 @@ from tests.servers.docker import RealDocker
 from tests.servers.neo4j import Bolt, RealNeo4j
 
 from .command import Snap
-from .kills import KilledRestores, new_chance
+from .kills import Kills, new_chance
 
 _STEPS = """
 import os, signal, sys
@@ -130,19 +130,18 @@ def test_killed_at_any_step_the_rest_is_done_by_the_next_run(
 
 
 def survive_kills(snap: Snap, server: RealNeo4j, state: Path, kills: int) -> None:
-    restores = KilledRestores(snap, new_chance(), beyond=1.0)
     outcomes = {"old": 0, "new": 0}
-    for _ in range(kills + 1):
+    killing = Kills(new_chance(), kills, kills // 2, earliest=0.2)
+    for _ in killing.rounds():
         make_old(server)
-        restores.restore()
+        killing.end(snap.start("restore", "latest", "--in-place", "--yes"))
         # What a killed run started may go on for a moment.
         snap.ok("status", "--mend")
         found = count(server)
         assert found in (OLD, NEW)
         assert list(state.iterdir()) == []
         outcomes["new" if found == NEW else "old"] += 1
-    print(f"{restores.killed} of {kills} were killed: {outcomes}")
-    assert restores.killed >= kills // 2
+    print(outcomes)
     snap.ok("restore", "latest", "--in-place", "--yes")
     assert count(server) == NEW
     assert list(server.data.glob(".snap-*")) == []

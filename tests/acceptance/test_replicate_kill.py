@@ -54,7 +54,7 @@ def survive_kills(snap: Snap, place: Place, tmp_path: Path, kills: int, check_ev
     copy.ok("init", "--copy-of", str(snap.repository))
     known: dict[str, object] = {}
     taken, killed = 0.0, 0
-    for round_ in range(6 * kills):
+    for round_ in range(20 * kills):
         if round_ % 2 == 0:
             content = chance.randbytes(2 * MIB + chance.randrange(MIB))
             (data / str(round_ % 3)).write_bytes(content)

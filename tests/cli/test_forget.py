@@ -1,5 +1,6 @@
 """``snap forget`` and ``snap hold``."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,8 +9,8 @@ import pytest
 from .conftest import Snap, stored
 
 
-def back_up(snap: Snap, time: str, *arguments: str) -> str:
-    summary = snap.ok("backup", "folder", "--json", "--time", time, *arguments).summary
+def back_up(snap: Snap, when: str, *arguments: str) -> str:
+    summary = snap.ok("backup", "folder", "--json", "--time", when, *arguments).summary
     return str(summary["snapshot_id"])
 
 
@@ -18,8 +19,13 @@ def days_ago(count: float) -> str:
 
 
 @pytest.fixture
-def nights(initialized: Snap, folder: Path) -> tuple[Snap, list[str]]:
+def nights(
+    initialized: Snap, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Snap, list[str]]:
     """Ten nightly snapshots, the oldest first."""
+    # Where summer time ends, one day has 25 hours and two of them.
+    monkeypatch.setenv("TZ", "CET-1")
+    time.tzset()
     ids = [back_up(initialized, days_ago(n + 0.1), "--service", "shop") for n in range(9, -1, -1)]
     return initialized, ids
 

@@ -24,7 +24,7 @@ _MASKS = [
     (re.compile(r"\b((?:data|meta)/)[0-9a-f]{2}/[0-9a-f]{64}\b"), r"\1<id>"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "<id>"),
     (re.compile(r"\b[0-9a-f]{32}\b"), "<repository>"),
-    (re.compile(r"\b(?=[a-f]*[0-9])[0-9a-f]{8}\b"), "<short id>"),
+    (re.compile(r"\b[0-9a-f]{8}\b"), "<short id>"),
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{6}\+00:00)?"), "<time>"),
     (re.compile(r"\b[\d.]+ s\b"), "<duration>"),
     (re.compile(r'("\w*seconds\w*"): [\d.]+'), r"\1: <duration>"),

@@ -39,7 +39,7 @@ def watched(log: list[str], name: str, *, can_wait: bool = True) -> Watched:
 
 
 def wait_for(log: list[str], entry: str) -> None:
-    for _ in range(5000):
+    for _ in range(30_000):
         if entry in log:
             return
         threading.Event().wait(0.002)
@@ -92,7 +92,7 @@ def test_a_copy_that_is_made_after_the_end_is_left_by_the_thread_that_made_it() 
         @contextlib.contextmanager
         def open(self) -> Iterator[DictSource]:
             log.append("begun")
-            go.wait(10)
+            go.wait(60)
             with super().open() as view:
                 yield view
 

@@ -125,7 +125,7 @@ def test_a_lost_or_damaged_config_is_made_anew(pair: Pair, change: bytes | str |
         case "id":
             target.put("config", stored.replace(digits, digits[::-1]))
         case "line":
-            target.put("config", stored[:-3] + b"00\n")
+            target.put("config", stored[:-3] + b"zz\n")
         case _:
             target.put("config", change)  # type: ignore[arg-type]  # bytes: all else is above
     report = repair(target, source, recovery)

@@ -103,7 +103,7 @@ def test_what_is_no_copy_that_can_be_looked_at_is_told_apart(repository: Reposit
     assert examine(repository, other).state is CopyState.FOREIGN
     assert examine(repository, repository.backend).state is CopyState.FOREIGN
     assert examine(repository, away) == Standing(CopyState.UNREACHABLE, problem="cut off")
-    place.put("config", place.get("config")[:-3] + b"00\n")
+    place.put("config", place.get("config")[:-3] + b"zz\n")
     assert examine(repository, place).state is CopyState.DAMAGED
 
     def refuse() -> MemoryBackend:

@@ -21,7 +21,7 @@ from .services import free_port, made_once, unavailable
 
 VERSION = "1.5.9"
 ROOT = Path(__file__).parents[2]
-_START_SECONDS = 60
+_START_SECONDS = 180
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Chroma:
         finally:
             server.terminate()
             try:
-                server.wait(10)
+                server.wait(60)
             except subprocess.TimeoutExpired:
                 server.kill()
                 server.wait()

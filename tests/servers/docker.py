@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
 IMAGE = "snap-tests/neo4j"
-_START_SECONDS = 60
+_START_SECONDS = 180
 _STOP_SECONDS = 60
 
 

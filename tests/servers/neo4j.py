@@ -22,6 +22,7 @@ from tests.servers.services import (
     link_tree,
     made_once,
     run_checked,
+    runs,
     unavailable,
 )
 
@@ -133,7 +134,7 @@ class Bolt:
     def auth(self) -> tuple[str, str] | None:
         return None if self.password is None else ("neo4j", self.password)
 
-    def wait_online(self, timeout_seconds: float = 90) -> None:
+    def wait_online(self, timeout_seconds: float = 300) -> None:
         """Wait until the default database answers."""
         from neo4j.exceptions import DriverError, Neo4jError
 
@@ -182,16 +183,16 @@ class RealNeo4j(Bolt):
             file.writelines(f"{line}\n" for line in lines)
 
     def admin(self, *arguments: str) -> str:
-        return run_checked([str(self.home / "bin/neo4j-admin"), *arguments], 120)
+        return run_checked([str(self.home / "bin/neo4j-admin"), *arguments], 300)
 
     def start(self) -> None:
-        run_checked([str(self.home / "bin/neo4j"), "start"], 120)
+        run_checked([str(self.home / "bin/neo4j"), "start"], 300)
         self.wait_online()
 
     def stop(self) -> None:
         """Stop it as it should be; nothing happens where it does not run."""
         if self.is_running():
-            run_checked([str(self.home / "bin/neo4j"), "stop"], 180)
+            run_checked([str(self.home / "bin/neo4j"), "stop"], 300)
 
     def kill(self) -> None:
         """End it as a power cut does."""
@@ -219,12 +220,7 @@ def signal_process(pid: int, number: signal.Signals, timeout_seconds: float = 60
         os.kill(pid, number)
     limit = time.monotonic() + timeout_seconds
     while time.monotonic() < limit:
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-            # Its locks go with its last thread.
-            if state == "Z" and len(os.listdir(f"/proc/{pid}/task")) <= 1:
-                return
-        except OSError:
+        if not runs(pid):
             return
         time.sleep(0.05)
     raise TimeoutError(f"process {pid} does not end")

@@ -20,6 +20,7 @@ class Proxy:
         delay_seconds: How long each piece of up to 64 KiB is held back.
         accepted: How many connections there were.
         passed: How many bytes went each way since the start.
+        held: How many pieces came while it stalled.
     """
 
     def __init__(self, port: int, host: str = "127.0.0.1") -> None:
@@ -35,6 +36,7 @@ class Proxy:
         self.delay_seconds = 0.0
         self.accepted = 0
         self.passed = {UP: 0, DOWN: 0}
+        self.held = 0
         self._thread = threading.Thread(target=self._accept, name="proxy", daemon=True)
         self._thread.start()
 
@@ -101,7 +103,9 @@ class Proxy:
             while data := source.recv(_CHUNK_BYTES):
                 if self.delay_seconds:
                     time.sleep(self.delay_seconds)
-                self._flowing.wait()
+                if not self._flowing.is_set():
+                    self.held += 1
+                    self._flowing.wait()
                 allowed = self._allow(direction, len(data))
                 target.sendall(data[:allowed])
                 if allowed < len(data):

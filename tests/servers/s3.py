@@ -30,7 +30,7 @@ from cryptography.x509.oid import NameOID
 from .services import free_port, guard, made_once, unavailable
 
 VERSION = "4.48"
-_START_SECONDS = 60
+_START_SECONDS = 180
 _ACTIONS = {
     "admin": ["Admin", "Read", "Write", "List", "Tagging"],
     "no-put": ["Read", "List"],

@@ -1,6 +1,5 @@
 """The server of the tests and the proxy before it: neither may be the reason of a green test."""
 
-import os
 import socket
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from .proxy import DOWN, UP, proxy_to
+from .services import runs
 from .sshd import Sshd
 
 ROOT = Path(__file__).parents[2]
@@ -32,19 +32,10 @@ def test_no_server_outlives_a_run_that_is_killed() -> None:
     run.kill()
     run.communicate()
     ends = time.monotonic() + 60
-    while _runs(int(pid)):
+    while runs(int(pid)):
         assert time.monotonic() < ends
         time.sleep(0.05)
     subprocess.run(["rm", "-rf", folder], check=True)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    # A zombie waits for whoever reaps it; nothing of it runs.
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def test_the_proxy_passes_on_cuts_and_stalls(sshd: Sshd) -> None:

@@ -105,6 +105,6 @@ def test_a_folder_without_a_database_gets_a_hint(tmp_path: Path) -> None:
 
 def test_no_room_for_the_copy_is_said(chroma_folder: Path, tmp_path: Path) -> None:
     large = next(chroma_folder.glob(f"*/{DATA}"))
-    os.truncate(large, shutil.disk_usage(tmp_path).free + (1 << 30))
+    os.truncate(large, shutil.disk_usage(tmp_path).free + (1 << 38))
     with pytest.raises(SourceError, match="no room to copy"):
         read_all(ChromaSource(chroma_folder, spool_dir=tmp_path / "spool"))

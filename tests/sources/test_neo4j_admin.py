@@ -22,7 +22,7 @@ def program(folder: Path, script: str, account: Account | None = None) -> AdminP
 
 
 def is_gone(pid: int) -> bool:
-    limit = time.monotonic() + 10
+    limit = time.monotonic() + 60
     while time.monotonic() < limit:
         try:
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -43,20 +43,21 @@ def test_what_it_says_and_how_it_ends_is_given(
         tmp_path,
         'echo "$1 $NEO4J_HOME $HEAP_SIZE $MORE $NEO4J_DEBUG $SOME_VARIABLE"; echo no >&2; exit 3',
     )
-    ended = admin.run(["one"], 10, settings={"MORE": "more"})
+    ended = admin.run(["one"], 60, settings={"MORE": "more"})
     assert ended == (3, "one /a home 256m more  kept\n", "no\n")
 
 
 def test_one_that_takes_too_long_is_ended_with_its_children(tmp_path: Path) -> None:
     admin = program(tmp_path, f"sleep 60 & echo $! > {tmp_path}/child; echo slowly; wait")
-    with pytest.raises(SourceError, match="program x takes longer than 1 seconds"):
-        admin.run(["x"], 1)
+    with pytest.raises(SourceError, match="program x takes longer than 5 seconds"):
+        # Time enough for its child to be noted, on a busy machine as well.
+        admin.run(["x"], 5)
     assert is_gone(int((tmp_path / "child").read_text()))
 
 
 def test_what_it_leaves_running_does_not_hold_it_up(tmp_path: Path) -> None:
-    admin = program(tmp_path, f"sleep 60 & echo $! > {tmp_path}/child; echo started")
-    assert admin.run([], 10, leaves=True).stdout == "started\n"
+    admin = program(tmp_path, f"sleep 600 & echo $! > {tmp_path}/child; echo started")
+    assert admin.run([], 60, leaves=True).stdout == "started\n"
     child = int((tmp_path / "child").read_text())
     try:
         assert Path(f"/proc/{child}").exists()
@@ -112,7 +113,7 @@ def test_a_source_that_fails_ends_the_program(tmp_path: Path) -> None:
 def test_a_missing_program_is_named(tmp_path: Path) -> None:
     admin = program(tmp_path, "true", Account(os.getuid(), os.getgid()) if os.getuid() else None)
     (tmp_path / "program").unlink()
-    ended = admin.run([], 10)
+    ended = admin.run([], 60)
     assert ended.code == 127
     assert "No such file or directory" in ended.stderr
 
@@ -120,7 +121,7 @@ def test_a_missing_program_is_named(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
 def test_it_runs_as_whom_it_was_told(open_path: Path) -> None:
     admin = program(open_path, "id -u; id -g; id -G", Account(7474, 7475))
-    assert admin.run([], 10).stdout.split() == ["7474", "7475", "7475"]
+    assert admin.run([], 60).stdout.split() == ["7474", "7475", "7475"]
 
 
 def test_a_ctrl_c_is_not_for_the_program(tmp_path: Path) -> None:

@@ -246,7 +246,7 @@ def test_a_server_that_is_still_starting_counts_as_running(neo4j_server: RealNeo
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as console:
-        limit = time.monotonic() + 60
+        limit = time.monotonic() + 180
         while not (note.exists() and note.read_text()) and time.monotonic() < limit:
             time.sleep(0.01)
         # It has not even made its data folder.
