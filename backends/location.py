@@ -30,6 +30,9 @@ def open_backend(location: str, limits: Limits | None = None) -> Backend:
     return RetryingBackend(store)
 
 
+_KINDS = "write a folder, sftp://user@host/folder or s3://BUCKET/PREFIX"
+
+
 def _open(location: str) -> Backend:
     if not location:
         raise UsageError("the repository's place is empty", "give it with -r or SNAP_REPOSITORY")
@@ -37,6 +40,10 @@ def _open(location: str) -> Backend:
     if location.startswith("sftp:") and scheme != "sftp":
         # As restic has it: a folder of this name would be made, and the backup stay here.
         raise UsageError("an SSH server's folder has another form", "write sftp://user@host/folder")
+    if location.startswith("s3:") and scheme != "s3":
+        raise UsageError(
+            "a place in S3 has another form", "write s3://BUCKET/PREFIX?endpoint=https://HOST"
+        )
     if not separator:
         return LocalBackend(_folder(location))
     if scheme == "file":
@@ -45,7 +52,7 @@ def _open(location: str) -> Backend:
         return _sftp(rest)
     if scheme == "s3":
         return S3Backend(parse_place(location))
-    raise UsageError(f"unknown kind of repository: {scheme}://", "use a folder")
+    raise UsageError(f"unknown kind of repository: {scheme}://", _KINDS)
 
 
 def _sftp(rest: str) -> Backend:

@@ -371,11 +371,21 @@ def _connect(place: S3Place, connect_seconds: float, answer_seconds: float) -> A
     )
     try:
         session = boto3.session.Session(profile_name=place.profile, region_name=place.region)
-        return session.client("s3", endpoint_url=place.endpoint, config=settings)
+        client = session.client("s3", endpoint_url=place.endpoint, config=settings)
     except failures() as error:
         raise translate_failure(error, "", place.shown) from error
     except ValueError as error:
         raise BackendError(f"{place.shown}: {error}", "check endpoint= and region=") from error
+    client.meta.events.register("before-call.s3.HeadBucket", _follow_nowhere)
+    return client
+
+
+def _follow_nowhere(context: dict[str, Any], **_: object) -> None:
+    """Keep botocore from asking where the bucket is when that question was sent elsewhere.
+
+    It asks by HeadBucket after any redirect, also after that request's own, and so for ever.
+    """
+    context.setdefault("s3_redirect", {})["redirected"] = True
 
 
 def _checksum(data: Buffer) -> str:

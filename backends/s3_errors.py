@@ -69,8 +69,6 @@ _ELSEWHERE = frozenset(
         "AuthorizationHeaderMalformed",
         "IllegalLocationConstraintException",
         "IncorrectEndpoint",
-        "301",
-        "307",
     }
 )
 _OTHERS = {
@@ -81,6 +79,9 @@ _OTHERS = {
     "InvalidStorageClass": "take another data_class=, or leave it out",
     "InvalidObjectState": "the object is in an archive class: have the store bring it back first",
     "NotImplemented": "this store cannot do what is needed here; see 'snap check --backend'",
+}
+_OF_STATUS = {
+    407: "the proxy wants a login: HTTPS_PROXY and HTTP_PROXY say which one is used, and as whom",
 }
 _VERBS = {"put": "writing", "get": "reading", "stat": "reading", "list": "listing"}
 
@@ -97,8 +98,8 @@ def translate_answer(
     code, status = str(error.get("Code", "")), int(meta.get("HTTPStatusCode", 0) or 0)
     where = f"{place}: {name}" if name else place
     said = f"{where}: {_sentence(error, code, status)}"
-    found = BackendError(said, _OTHERS.get(code, ""))
-    if code in _ELSEWHERE:
+    found = BackendError(said, _OTHERS.get(code, _OF_STATUS.get(status, "")))
+    if code in _ELSEWHERE or 300 <= status < 400:
         found = BackendError(said, _region_hint(error, meta))
     elif code in _OTHERS:
         pass
@@ -157,7 +158,10 @@ def _region_hint(error: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
     region = error.get("Region") or meta.get("HTTPHeaders", {}).get("x-amz-bucket-region")
     if region:
         return f"the bucket is in the region {region}: write region={region} in the place"
-    return "write the bucket's region= in the place, and check its endpoint="
+    return (
+        "write the bucket's region= in the place, and check its endpoint=, and that no proxy "
+        "answers for it"
+    )
 
 
 def failures() -> tuple[type[Exception], ...]:

@@ -47,7 +47,8 @@ def connecting_failed(error: Exception, place: SftpPlace, timeout_seconds: float
 
 
 def _refused(error: Exception, place: SftpPlace) -> BackendError:
-    where, ssh = place.location, f"ssh {place.host}"
+    host = f"{place.user}@{place.host}" if place.user else place.host
+    where, ssh = place.location, f"ssh -p {place.port} {host}" if place.port else f"ssh {host}"
     if isinstance(error, asyncssh.HostKeyNotVerifiable):
         return BackendError(
             f"{where}: the host's key is unknown, or not the one that is known",

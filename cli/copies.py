@@ -82,6 +82,31 @@ def fallback_copies(settings: Settings, names: Sequence[str]) -> list[CopyPlace]
     return [own, *copies]
 
 
+def copies_beside(settings: Settings) -> list[CopyPlace]:
+    """Return all places of what is backed up but for the one in use.
+
+    Where a copy is in use, the configured repository is one of them.
+    """
+    found, own = settings.configuration, _configured_repository(settings)
+    copies = configured_copies(settings)
+    tables = found.copies if found is not None else ()
+    is_copy = any(table.location == settings.repository for table in tables)
+    if own is None or not is_copy or own.location == settings.repository:
+        return copies
+    return [own, *copies]
+
+
+def place_in_use(settings: Settings) -> CopyPlace:
+    """Return the repository in use, which may be one of the copies, with what is said of it."""
+    found, location = settings.configuration, settings.repository or ""
+    for table in found.copies if found is not None else ():
+        if table.location == location:
+            return _place(table)
+    values = found.values if found is not None else {}
+    media = values.get("media", media_of(location))
+    return CopyPlace(REPOSITORY, location, media, values.get("offsite", False))
+
+
 def _configured_repository(settings: Settings) -> CopyPlace | None:
     found = settings.configuration
     if found is None or "repository" not in found.values:

@@ -32,10 +32,14 @@ from .output import counted, print_json, print_line, print_table, print_warning
 from .retention import configured_policies, keep_options, one_for_all, policy_of
 from .session import find_snapshot, lease_for, open_session, words_of
 from .settings import Settings
-from .times import LOCAL_ZONE, iso_time, local_time
+from .times import LOCAL_ZONE, iso_time, local_time, shown_age
 
 _SKEW_NS = 10 * MINUTE_NS
 """Between this machine's clock and the store's, before it is worth a warning."""
+_SPACE = (
+    "their space comes back by 'snap prune': what nothing else needs is marked by the first, and "
+    "deleted by one that runs half an hour later or more"
+)
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,12 @@ def command(
     """
     then_prune = bool(rules.pop("then_prune")) and not dry_run
     policy = policy_of(rules)
-    if snapshots and (policy is not None or explain or service):
+    if snapshots and (policy is not None or explain is not None or service is not None):
         raise UsageError("ids exclude --keep-..., --explain and --service")
+    if allow_last and not snapshots:
+        raise UsageError("--allow-last is for snapshots that are named")
+    if explain is not None and then_prune:
+        raise UsageError("--explain changes nothing, so it excludes --prune")
     done = Forgotten([], [])
     with open_session(settings) as repository:
         with lease_for(repository, "forget") as lease:
@@ -122,6 +130,8 @@ def _print(outcome: Outcome, pruned: PruneReport | None, settings: Settings) -> 
     print_outcome(outcome, settings)
     if pruned is not None:
         prune.print_report(pruned, settings, dry_run=False)
+    elif outcome.plan.removed and not settings.quiet:
+        print_line(_SPACE)
 
 
 def forget_as_configured(repository: Repository, settings: Settings) -> Outcome:
@@ -148,7 +158,14 @@ def _by_policy(
     stored = stored_times(repository)
     snapshots = _readable(repository)
     if service is not None:
+        everything = {s.service for s in snapshots}
         snapshots = [s for s in snapshots if s.service == service]
+        if not snapshots:
+            print_warning(
+                f"no snapshot is of the service {service!r}; there are: "
+                f"{', '.join(sorted(everything)) or 'none'}",
+                as_json=settings.json,
+            )
     for snapshot in snapshots:
         if not is_trusted(snapshot, stored.get(snapshot.id)) and (
             snapshot.time_ns > stored.get(snapshot.id, 0) + FUTURE_NS
@@ -181,9 +198,9 @@ def _readable(repository: Repository) -> list[Snapshot]:
 def _earlier(ours: int, store: int, settings: Settings) -> int:
     """Return the earlier of this machine's time and the store's, so that nothing goes too early."""
     if abs(ours - store) > _SKEW_NS:
-        minutes = abs(ours - store) // MINUTE_NS
+        apart = shown_age(abs(ours - store))
         print_warning(
-            f"the clocks of this machine and of the store differ by {minutes:,} minutes: the "
+            f"the clocks of this machine and of the store differ by {apart}: the "
             f"earlier one counts, {local_time(min(ours, store))}",
             as_json=settings.json,
         )

@@ -77,7 +77,13 @@ def _change(settings: Settings, selectors: tuple[str, ...], *, hold: bool) -> in
         print_json([{"former_id": f.id.hex(), **snapshot_record(now)} for f, now in changed])
     elif not settings.quiet:
         for former, now in changed:
-            was = " already" if former.id == now.id else ""
-            state = "held" if hold else "not held"
-            print_line(f"snapshot {now.short_id} is {state}{was}")
+            was = former.id == now.id
+            print_line(f"snapshot {now.short_id} is {_state(is_held=hold, was=was)}")
     return 0
+
+
+def _state(*, is_held: bool, was: bool) -> str:
+    """Return the state in words; ``was`` says that nothing changed."""
+    if is_held:
+        return "held already" if was else "held"
+    return "not held" if was else "not held any more"

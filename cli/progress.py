@@ -186,7 +186,8 @@ class JsonReporter(_CountingReporter):
             "task": self._task,
             "item": self._item,
             "bytes_done": self._done,
-            "bytes_total": self._total,
+            # More than was thought: how much it will be is not known.
+            "bytes_total": None if self._total and self._done > self._total else self._total,
             "bytes_per_second": round(self._rate),
             "seconds_elapsed": round(self._seconds, 3),
             "seconds_left": None if left is None else round(left, 3),

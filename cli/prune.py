@@ -11,7 +11,7 @@ import click
 from snap.errors import UsageError
 from snap.repo.commit import PRUNE
 from snap.repo.lease import Owner
-from snap.repo.prune import PruneOptions, PruneReport, run_prune
+from snap.repo.prune import PruneOptions, PruneReport, Waiting, run_prune
 from snap.repo.prune_plan import Limits
 from snap.repo.repository import Repository
 
@@ -106,7 +106,7 @@ def record_of(report: PruneReport, *, dry_run: bool) -> dict[str, Any]:
         "deleted": {"packs": report.deleted, "bytes": report.deleted_bytes},
         "marked": {"packs": report.marked, "bytes": report.marked_bytes},
         "moved": {
-            "packs": len(report.repacked.sources),
+            "packs": report.repack_packs if dry_run else len(report.repacked.sources),
             "bytes_read": report.repack_bytes if dry_run else report.repacked.read_bytes,
             "bytes_written": report.repacked.written_bytes,
         },
@@ -157,16 +157,19 @@ def print_report(report: PruneReport, settings: Settings, *, dry_run: bool) -> N
     for waiting in report.waiting:
         print_line(
             f"{shown_size(waiting.size_bytes)} in {counted(waiting.packs, 'pack')} not deleted "
-            f"yet: {waiting.reason}{_when(waiting.until_ns)}"
+            f"yet: {waiting.reason}{_when(waiting)}"
         )
     if report.rescued:
         print_line(f"{counted(report.rescued, 'marked pack')} needed again and kept")
     print_line(
-        f"{shown_size(report.kept_bytes)} in use, {shown_size(report.unused_bytes)} of it unused"
+        f"{shown_size(report.kept_bytes - report.unused_bytes)} in use, and "
+        f"{shown_size(report.unused_bytes)} in the same packs is not"
     )
 
 
-def _when(until_ns: int) -> str:
-    if not until_ns:
+def _when(waiting: Waiting) -> str:
+    if not waiting.is_marked:
+        return "; the first prune after that marks it"
+    if not waiting.until_ns:
         return "; the first prune after that deletes it"
-    return f"; the first prune after {local_time(until_ns)} deletes it"
+    return f"; the first prune after {local_time(waiting.until_ns)} deletes it"

@@ -1,6 +1,7 @@
 """``snap replicate``: copies brought up to date."""
 
 import os
+import shlex
 import socket
 import time
 from dataclasses import dataclass, field, replace
@@ -10,9 +11,10 @@ import click
 
 from snap.backends.base import Backend
 from snap.backends.location import open_backend
+from snap.backends.memory import MemoryBackend
 from snap.errors import SnapError
 from snap.repo.config import RepositoryNotFound
-from snap.repo.copy import create_copy, open_copy
+from snap.repo.copy import create_copy, open_copy, refuse_taken
 from snap.repo.lease import Owner
 from snap.repo.replicate import OPERATION, ReplicateOptions, ReplicateReport, run_replicate
 from snap.repo.repository import Repository
@@ -101,7 +103,7 @@ class CopyRun:
             outcome.error, outcome.error_code = str(error), error.exit_code
             print_error(
                 f"{place.name}: {error}",
-                error.hint,
+                self._hint(place, error),
                 code=error.exit_code,
                 as_json=self.settings.json,
             )
@@ -109,11 +111,23 @@ class CopyRun:
         _warn(outcome, self.reporter)
         return outcome
 
+    def _hint(self, place: CopyPlace, error: SnapError) -> str:
+        if not isinstance(error, RepositoryNotFound):
+            return error.hint
+        # As it can be typed; a store's own words for its place cannot.
+        places = map(shlex.quote, (self.settings.repository or "", place.location))
+        return "make it: snap init --copy-of {} -r {}".format(*places)
+
     def _replicate(self, outcome: Outcome) -> None:
         backend = open_backend(outcome.copy.location, self.settings.limits)
         try:
-            if self.make and not self.options.dry_run:
-                outcome.made = _make_if_missing(self.repository, backend)
+            if self.make and _is_missing(self.repository, backend):
+                outcome.made = True
+                if self.options.dry_run:
+                    refuse_taken(self.repository, backend)
+                    backend.close()
+                    backend = MemoryBackend()
+                create_copy(self.repository, backend)
             keeps = keeps_of_copy(self.settings, outcome.copy.location)
             outcome.report = run_replicate(
                 self.repository,
@@ -126,11 +140,10 @@ class CopyRun:
             backend.close()
 
 
-def _make_if_missing(repository: Repository, backend: Backend) -> bool:
+def _is_missing(repository: Repository, backend: Backend) -> bool:
     try:
         open_copy(repository, backend)
     except RepositoryNotFound:
-        create_copy(repository, backend)
         return True
     return False
 

@@ -48,7 +48,10 @@ def keep_options(function: click.decorators.FC) -> click.decorators.FC:
             within, metavar="SPAN", help=f"Keep {kind} snapshots of this time: 1y5m7d2h."
         )(function)
     return click.option(
-        "--keep-tag", metavar="T[,T]", multiple=True, help="Keep those with all of these tags."
+        "--keep-tag",
+        metavar="T[,T]",
+        multiple=True,
+        help="Keep those with all of these tags; '' means without any.",
     )(function)
 
 
@@ -68,10 +71,14 @@ def policy_of(rules: dict[str, object]) -> Policy | None:
         if isinstance(span, str):
             within.append((period, parse_span(span)))
     given = rules.get("keep_tag") or ()
-    tags = [frozenset(t.split(",")) for t in given] if isinstance(given, tuple) else []
+    tags = [_tags_of(text) for text in given] if isinstance(given, tuple) else []
     if not (counts or within or tags):
         return None
     return require_policy(Keep(tuple(counts), tuple(within), tuple(tags)))
+
+
+def _tags_of(text: str) -> frozenset[str]:
+    return frozenset(tag.strip() for tag in text.split(","))
 
 
 def configured_policies(settings: Settings) -> PolicyOf:
@@ -135,5 +142,5 @@ def policy_of_table(table: Mapping[str, Any]) -> Policy:
         for period in _PERIODS
         if (name := "keep_within" + ("" if period == "last" else f"_{period}")) in table
     )
-    tags = tuple(frozenset(text.split(",")) for text in table.get("keep_tags", ()))
+    tags = tuple(_tags_of(text) for text in table.get("keep_tags", ()))
     return require_policy(Keep(counts, within, tags))

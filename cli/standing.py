@@ -27,7 +27,7 @@ from snap.repo.standing import (
 )
 from snap.repo.verified import Coverage
 
-from .copies import REPOSITORY, configured_copies, media_of
+from .copies import REPOSITORY, copies_beside, place_in_use
 from .output import counted, print_line, print_table
 from .retention import keeps_of_copy
 from .settings import Settings
@@ -80,16 +80,14 @@ def examine_copies(
     repository: Repository, snapshots: Sequence[Snapshot], settings: Settings
 ) -> Copies | None:
     """Look at every configured copy; None where there is none. The index has to be loaded."""
-    configured = configured_copies(settings)
+    configured = copies_beside(settings)
     if not configured:
         return None
     within = verified_within(settings)
     since_ns = None if within is None else moment_before(within, repository.clock())
-    own = Place(
-        REPOSITORY,
-        *_own_media(repository, settings),
-        examine_repository(repository, snapshots, since_ns),
-    )
+    in_use = place_in_use(settings)
+    here = examine_repository(repository, snapshots, since_ns)
+    own = Place(in_use.name, in_use.media, in_use.is_offsite, here)
     statuses = [_status(repository.backend.location, own, snapshots)]
     asked = {s.id for s in snapshots if is_regular(s)}
     for copy in configured:
@@ -136,18 +134,6 @@ def _wanted(
     return [s for s in snapshots if s.id in stays]
 
 
-def _own_media(repository: Repository, settings: Settings) -> tuple[str, bool]:
-    """Return what the repository in use lies on: it may be one of the copies."""
-    found = settings.configuration
-    if found is None:
-        return media_of(repository.backend.location), False
-    for table in found.copies:
-        if table.location == settings.repository:
-            return table.media, table.offsite
-    media = found.values.get("media", media_of(repository.backend.location))
-    return media, found.values.get("offsite", False)
-
-
 def _status(
     location: str,
     place: Place,
@@ -183,6 +169,8 @@ def print_copies(copies: Copies, settings: Settings, now_ns: int) -> None:
         standing = status.place.standing
         if standing.state is not CopyState.WHOLE:
             print_line(f"{standing.state.upper()}: {status.place.name}: {standing.problem}")
+    if any(status.place.standing.state is CopyState.MISSING for status in copies.statuses[1:]):
+        print_line("'snap replicate --init' makes copies that do not exist yet")
     print()
     _print_spreads(copies, settings)
     rule = copies.rule

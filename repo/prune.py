@@ -71,16 +71,18 @@ class PruneOptions:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Packs that are marked and were not deleted yet, and why.
+    """Packs that are not needed and were not deleted yet, and why.
 
     Attributes:
         until_ns: By the store's clock when the earliest, 0 where that depends on others only.
+        is_marked: False for packs that a later prune has to mark first.
     """
 
     packs: int
     size_bytes: int
     reason: str
     until_ns: int = 0
+    is_marked: bool = True
 
 
 @dataclass(slots=True)
@@ -91,7 +93,7 @@ class PruneReport:
         deleted: Packs that are gone.
         marked: Packs that were marked in this run; those that were repacked among them.
         rescued: Packs that were marked, and are needed again: what is has new places.
-        waiting: What is marked and not deleted yet.
+        waiting: What is not needed and not deleted yet.
         refused: What the store did not let go, and why.
         lost: What snapshots need and nobody has.
         unused_bytes: What lies unused in packs that stay.
@@ -104,6 +106,7 @@ class PruneReport:
     marked_bytes: int = 0
     rescued: int = 0
     repacked: Repacked = field(default_factory=Repacked)
+    repack_packs: int = 0
     repack_bytes: int = 0
     reindexed: Reindexed = field(default_factory=Reindexed)
     waiting: list[Waiting] = field(default_factory=list)
@@ -215,8 +218,11 @@ class _Prune:
             spare=lambda id_: id_ in young,
             take_unindexed=not self._others and not found.lost,
         )
-        self.report.kept_bytes = self._plan.kept_bytes
-        self.report.unused_bytes = self._plan.unused_bytes
+        spared = [use for use in self._plan.spared if use.blobs]
+        self.report.kept_bytes = self._plan.kept_bytes + sum(u.size_bytes for u in spared)
+        self.report.unused_bytes = self._plan.unused_bytes + sum(u.unused_bytes for u in spared)
+        self._tell_of_spared(live.values())
+        self.report.repack_packs = len(self._plan.repack)
         self.report.repack_bytes = sum(use.size_bytes for use in self._plan.repack)
         self.report.marked = len(self._plan.unneeded) + len(self._plan.repack)
         self.report.marked_bytes = self.report.repack_bytes + sum(
@@ -285,6 +291,16 @@ class _Prune:
         ]
         if sizes:
             self.report.waiting.append(Waiting(len(sizes), sum(sizes), reason, until_ns))
+
+    def _tell_of_spared(self, live: Iterable[LeaseState]) -> None:
+        """Say what would be marked, were it not as young as something that is at work."""
+        unneeded = [use.size_bytes for use in self._plan.spared if not use.blobs]
+        if unneeded:
+            words = ", ".join(sorted(state.words for state in live))
+            reason = f"not marked while it may be of use to {words}"
+            self.report.waiting.append(
+                Waiting(len(unneeded), sum(unneeded), reason, is_marked=False)
+            )
 
     def _young(self, live: Iterable[LeaseState]) -> set[ObjectId]:
         """Return the packs that were put since the oldest backup that is at work began.

@@ -47,6 +47,7 @@ class Plan:
         needed: Packs that are in use, doomed ones as well.
         named: Packs that the index names.
         absent: Packs that the index names, and that the store does not have as they should be.
+        spared: Packs of which nothing is done this time; no figure counts them.
         full_bytes: How large new packs become, by their kind.
     """
 
@@ -56,6 +57,7 @@ class Plan:
     needed: set[ObjectId] = field(default_factory=set)
     named: set[ObjectId] = field(default_factory=set)
     absent: set[ObjectId] = field(default_factory=set)
+    spared: list[Use] = field(default_factory=list)
     full_bytes: dict[int, int] = field(default_factory=dict)
     kept_bytes: int = 0
     unused_bytes: int = 0
@@ -86,7 +88,7 @@ def make_plan(
         elif use.id in doomed:
             plan.rescue += [use] if use.blobs else []
         elif spare(use.id):
-            continue
+            plan.spared.append(use)
         elif use.blobs:
             stay.append(use)
         else:

@@ -283,9 +283,10 @@ class _Replication:
     def put_packs(self, name: str) -> None:
         """Put key slots, packs, then the index objects that name these."""
         packs, moved = self._needs.packs, self._needs.moved
-        total = sum(pack.size_bytes for pack in packs) + sum(use.size_bytes for use in moved)
-        self._reporter.start(name, total)
-        self._put(self._lacking(self._slots))
+        slots = self._lacking(self._slots)
+        sizes = [one.size_bytes for one in (*slots, *packs, *self._lacking(self._index))]
+        self._reporter.start(name, sum(sizes) + sum(use.size_bytes for use in moved))
+        self._put(slots)
         self.report.packs += len(self._put(packs))
         if moved:
             self._move()

@@ -97,7 +97,8 @@ class Keep:
 
     ``counts`` and ``within`` go by the names of `RULES`. ``within`` of a name limits the time
     instead of the number; the rule ``last`` within a time is ``--keep-within`` itself.
-    Times are counted back from the newest snapshot that is not in the future.
+    Times are counted back from the newest snapshot that is not in the future. Of the tags in one
+    set of ``tags`` a snapshot needs all; an empty tag means those that have none.
     """
 
     counts: tuple[tuple[str, int], ...] = ()
@@ -290,8 +291,10 @@ def _apply_keep(
     past = [moment for moment, c in newest_first if c.time_ns <= clock.now_ns]
     for candidate in good:
         for wanted in policy.tags:
-            if wanted <= candidate.tags:
-                verdicts[candidate.id].stays(f"has {' and '.join(sorted(wanted)) or 'any'} as tag")
+            if "" in wanted and not candidate.tags:
+                verdicts[candidate.id].stays("has no tag")
+            elif wanted <= candidate.tags:
+                verdicts[candidate.id].stays(f"has {' and '.join(sorted(wanted))} as tag")
     for name, count in policy.counts:
         _apply_count(newest_first, name, count, verdicts)
     for name, span in policy.within:

@@ -20,6 +20,8 @@ def test_a_path_and_a_file_url_name_the_same_folder(tmp_path: Path) -> None:
         "",
         "sftp://",
         "sftp:host:/x",
+        "s3:https://host/bucket",
+        "s3:host/bucket",
         "sftp://host",
         "sftp:///x",
         "sftp://-oProxyCommand=x/y",

@@ -50,6 +50,7 @@ def answered(code: str, status: int, operation: str = "put", **headers: str) -> 
         ("QuotaExceeded", 403, StorageFull, "space"),
         ("XMinioStorageFull", 507, StorageFull, "space"),
         ("PermanentRedirect", 301, BackendError, "region=eu-south-1"),
+        ("407", 407, BackendError, "HTTPS_PROXY"),
         ("AuthorizationHeaderMalformed", 400, BackendError, "region=eu-south-1"),
         ("InvalidStorageClass", 400, BackendError, "data_class"),
         ("InvalidObjectState", 403, BackendError, "archive"),

@@ -193,3 +193,18 @@ def test_another_answer_than_the_servers_own_is_not_believed(
         far.get("a", 0, 1000)
     with pytest.raises(BackendUnavailable):
         list(far.list(""))
+
+
+@pytest.mark.parametrize("status", [301, 302, 307])
+def test_a_page_that_sends_elsewhere_is_no_bucket_and_is_asked_a_few_times_only(
+    status: int, between: Proxy, far: S3Backend
+) -> None:
+    headers = (("Location", "https://login.example/"),)
+    page = b"<html>please log in</html>"
+    between.troubles = [Trouble(REFUSE, "", times=None, status=status, headers=headers, body=page)]
+    for ask in (lambda: far.stat("a"), lambda: far.get("a"), lambda: list(far.list("data/"))):
+        between.seen.clear()
+        with pytest.raises(BackendError) as caught:
+            ask()
+        assert "endpoint=" in caught.value.hint
+        assert len(between.seen) <= 5

@@ -44,7 +44,7 @@ def test_a_policy_drops_what_no_rule_keeps_and_says_why(nights: tuple[Snap, list
 def test_a_dry_run_drops_nothing(nights: tuple[Snap, list[str]]) -> None:
     snap, ids = nights
     out = snap.ok("forget", "--keep-last", "1", "--dry-run").out
-    assert out.endswith("9 snapshots would be forgotten, 1 snapshot kept\n")
+    assert "\n9 snapshots would be forgotten, 1 snapshot kept\n" in out
     assert out.count(" goes ") == 9
     assert [s["id"] for s in snap.ok("snapshots", "--json").json] == ids
 
@@ -112,6 +112,9 @@ def test_explain_says_why_one_stays_or_goes(nights: tuple[Snap, list[str]]) -> N
         (["--keep-daily", "-2"], "not a count"),
         (["--keep-within", "5w"], "not a length of time"),
         (["latest", "--keep-last", "1"], "ids exclude --keep-"),
+        (["latest", "--service", ""], "ids exclude --keep-"),
+        (["--allow-last"], "--allow-last is for snapshots that are named"),
+        (["--explain", "latest", "--prune"], "--explain changes nothing"),
     ],
 )
 def test_what_is_not_clear_is_refused_and_nothing_goes(
@@ -167,3 +170,36 @@ def test_a_damaged_snapshot_keeps_others_from_going(nights: tuple[Snap, list[str
     assert done.code == 1
     assert "nothing was forgotten" in done.err
     assert len(stored(Path.cwd(), "snapshots")) == 10
+
+
+def test_it_is_said_when_the_space_comes_back(nights: tuple[Snap, list[str]]) -> None:
+    snap, _ = nights
+    words = "their space comes back by 'snap prune'"
+    assert words in snap.ok("forget", "--keep-last", "8", "--dry-run").out
+    assert words in snap.ok("forget", "--keep-last", "8").out
+    assert words not in snap.ok("forget", "--keep-last", "8").out
+    assert words not in snap.ok("forget", "--keep-last", "7", "--prune").out
+
+
+def test_a_service_that_no_snapshot_is_of_is_told(nights: tuple[Snap, list[str]]) -> None:
+    snap, ids = nights
+    done = snap.ok("forget", "--service", "shpo", "--keep-last", "1")
+    assert "no snapshot is of the service 'shpo'; there are: shop" in done.err
+    assert len(snap.ok("snapshots", "--json").json) == len(ids)
+
+
+def test_an_empty_tag_keeps_those_without_any(initialized: Snap, folder: Path) -> None:
+    snap = initialized
+    ids = [back_up(snap, days_ago(n), *tags) for n, tags in ((3, ()), (2, ("--tag", "a")), (1, ()))]
+    told = snap.ok("forget", "--keep-tag", "", "--dry-run", "--json").json
+    assert [j["id"] for j in told["keep"]] == [ids[0], ids[2]]
+    assert told["keep"][0]["reasons"] == ["has no tag"]
+    told = snap.ok("forget", "--keep-tag", "a, b", "--keep-tag", " a", "--dry-run", "--json").json
+    assert [j["id"] for j in told["keep"]] == ids[1:]
+
+
+def test_what_hold_did_is_said(nights: tuple[Snap, list[str]]) -> None:
+    snap, ids = nights
+    words = (" is held\n", " is held already\n", " is not held any more\n", " is not held\n")
+    for verb, said in zip(("add", "add", "remove", "remove"), words, strict=True):
+        assert snap.ok("hold", verb, ids[3]).out.endswith(said)

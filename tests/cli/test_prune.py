@@ -5,7 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Snap, stored
+from snap.backends.local import LocalBackend
+from snap.repo.lease import Lease, Owner
+from snap.repo.repository import open_repository
+
+from .conftest import PASSWORD, Snap, stored
 
 
 @pytest.fixture
@@ -83,3 +87,37 @@ def test_options_that_make_no_sense_are_refused(
 def test_limits_are_read(grown: Snap) -> None:
     grown.ok("prune", "--max-unused", "0", "--max-repack", "1.5G", "-q")
     grown.ok("prune", "--max-unused", "50%", "--max-repack", "100", "-q")
+
+
+def test_what_is_spared_for_a_backup_at_work_counts_and_is_told(grown: Snap, clean: Path) -> None:
+    (clean / "other").write_bytes(random.Random(3).randbytes(1 << 20))
+    grown.ok("backup", "other", "-q")
+    grown.ok("forget", "latest", "--allow-last", "-q")
+    grown.ok("forget", "--keep-last", "1", "-q")
+    before = size(clean)
+    with open_repository(LocalBackend(clean / "repo"), PASSWORD, cache_dir=None) as repository:
+        owner = Owner("backup", "elsewhere", 7)
+        with Lease(repository.backend, repository.keys, owner, repository.clock):
+            told = grown.ok("prune", "--json").summary
+            out = grown.ok("prune", "--dry-run").out
+    assert told["marked"]["packs"] == 0
+    (waiting,) = told["waiting"]
+    assert waiting["bytes"] > 1 << 20
+    assert waiting["reason"].endswith("of use to backup on elsewhere (process 7)")
+    assert waiting["until"] is None
+    assert told["unused_bytes"] > 1 << 20
+    assert told["kept_bytes"] + waiting["bytes"] == before
+    assert "; the first prune after that marks it" in out
+
+
+def test_a_dry_run_counts_the_packs_it_would_move(grown: Snap, folder: Path) -> None:
+    both = random.Random(3).randbytes(1 << 20)
+    (folder / "one").write_bytes(both)
+    grown.ok("backup", "folder", "-q", "--accept-changes")
+    (folder / "one").write_bytes(both[: 1 << 17])
+    grown.ok("backup", "folder", "-q", "--accept-changes")
+    grown.ok("forget", "--keep-last", "1", "-q")
+    foreseen = grown.ok("prune", "--dry-run", "--json").summary["moved"]
+    assert foreseen["packs"] >= 1
+    done = grown.ok("prune", "--json").summary["moved"]
+    assert (done["packs"], done["bytes_read"]) == (foreseen["packs"], foreseen["bytes_read"])

@@ -43,8 +43,13 @@ def test_a_copy_that_does_not_exist_is_told_or_made(to_copy: Snap, clean: Path) 
     assert result.code == 1
     assert f"snap init --copy-of {clean / 'repo'} -r {clean / 'usb'}" in result.err
     assert not (clean / "usb").exists()
+    [foreseen] = to_copy.ok("replicate", "usb", "--init", "--dry-run", "--json").summary["copies"]
+    assert foreseen["made"]
+    assert not (clean / "usb").exists()
     [record] = to_copy.ok("replicate", "usb", "--init", "--json").summary["copies"]
     assert record["made"]
+    for what in ("packs", "bytes", "snapshots"):
+        assert record[what] == foreseen[what] > 0
     assert to_copy.ok("-r", "usb", "snapshots", "--json").json
 
 
@@ -103,3 +108,15 @@ def test_mistakes_are_usage_errors(initialized: Snap, clean: Path) -> None:
     assert itself.code == 1
     assert "is the repository itself" in itself.err
     assert PASSWORD not in itself.err
+
+
+def test_how_to_make_a_copy_is_said_as_it_can_be_typed(initialized: Snap, clean: Path) -> None:
+    result = initialized("replicate", "./a place")
+    assert f"snap init --copy-of {clean / 'repo'} -r './a place'" in result.err
+
+
+def test_progress_never_tells_of_more_than_all(copied: Snap) -> None:
+    lines = copied.ok("replicate", "--init", "--json").lines[:-1]
+    assert lines
+    for line in lines:
+        assert line["bytes_total"] is None or line["bytes_done"] <= line["bytes_total"]

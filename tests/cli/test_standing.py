@@ -17,7 +17,7 @@ def test_without_copies_there_is_nothing_of_them(initialized: Snap) -> None:
     assert "rule" not in initialized.ok("status").out
 
 
-def test_all_well(copied: Snap) -> None:
+def test_all_well(copied: Snap, clean: Path) -> None:
     told = copied.ok("status", "--json").json
     assert told["ok"]
     assert states(told) == [("repository", "whole", 0), ("usb", "whole", 0), ("office", "whole", 0)]
@@ -26,12 +26,17 @@ def test_all_well(copied: Snap) -> None:
     assert snapshot["copies"] == ["repository", "usb", "office"]
     assert (snapshot["media"], snapshot["offsite"], snapshot["ok"]) == (3, 1, True)
     assert "rule kept: every snapshot has 3 copies, 2 media, 1 off-site" in copied.ok("status").out
-    # Asked from a copy: that one is the repository then, with what it lies on.
-    told = copied("-r", "office", "status", "--json").json
+    # Asked from a copy: that one comes first, and the repository is one of the others.
+    told = copied.ok("-r", "office", "status", "--json").json
     assert [(c["name"], c["media"], c["offsite"]) for c in told["copies"]] == [
-        ("repository", "server", True),
+        ("office", "server", True),
+        ("repository", "disk", False),
         ("usb", "usb disk", False),
     ]
+    assert told["rule"]["ok"]
+    shutil.rmtree(clean / "repo")
+    told = copied("-r", "office", "status", "--json").json
+    assert states(told)[:2] == [("office", "whole", 0), ("repository", "missing", 1)]
 
 
 def test_off_site_behind(copied: Snap) -> None:
