@@ -68,6 +68,11 @@ class FaultyBackend:
         """Return the inner store's number."""
         return self._inner.parallel_requests
 
+    @property
+    def keeps_deleted(self) -> bool:
+        """Return what the inner store knows."""
+        return self._inner.keeps_deleted
+
     def _struck(self, operation: str, name: str) -> list[Fault]:
         with self._lock:
             self.calls.append((operation, name))

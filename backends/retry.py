@@ -57,6 +57,11 @@ class RetryingBackend:
         """Return the inner store's number."""
         return self._inner.parallel_requests
 
+    @property
+    def keeps_deleted(self) -> bool:
+        """Return what the inner store knows."""
+        return self._inner.keeps_deleted
+
     def _try(self, action: Callable[[], _T]) -> _T:
         failures = self._begin()
         while True:

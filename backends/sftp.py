@@ -60,6 +60,7 @@ class SftpBackend:
     """
 
     parallel_requests = 1
+    keeps_deleted = False
     """One fills the line by itself; two packs of 32 MiB and asyncssh's share are 250 MiB."""
 
     def __init__(

@@ -45,6 +45,11 @@ class ThrottledBackend:
         """Return the inner store's number."""
         return self._inner.parallel_requests
 
+    @property
+    def keeps_deleted(self) -> bool:
+        """Return what the inner store knows."""
+        return self._inner.keeps_deleted
+
     def put(
         self,
         name: str,

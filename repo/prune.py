@@ -30,6 +30,7 @@ from .lease import (
     list_leases,
     ran_out,
     remove_dead,
+    remove_ended,
 )
 from .objects import StoredObject, each_object
 from .progress import Reporter
@@ -133,6 +134,7 @@ def run_prune(repository: Repository, options: PruneOptions, reporter: Reporter)
         return run.report
     backend, keys = repository.backend, repository.keys
     with Lease(backend, keys, options.owner, repository.clock) as lease:
+        remove_ended(backend)
         remove_dead(backend, keys, lease, options.owner.hostname, {PRUNE})
         remove_dead(backend, keys, lease, None, _PUT_NO_PACKS)
         run.refuse_others(lease)

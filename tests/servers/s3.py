@@ -44,7 +44,7 @@ _OFF = ("s3.port.iceberg=0", "s3.port.lance=0", "webdav=false", "admin.ui=false"
 _SETTINGS = (
     *("ip=127.0.0.1", "ip.bind=127.0.0.1", "master.telemetry=false", "s3.autoCreateBucket=false"),
     # Each bucket is a collection with volumes of its own.
-    *("volume.max=0", "master.volumeSizeLimitMB=128"),
+    "volume.max=0",
 )
 
 
@@ -180,7 +180,9 @@ def self_signed(folder: Path, address: str = "127.0.0.1") -> tuple[Path, Path]:
     return paths
 
 
-def _command(program: Path, folder: Path) -> tuple[list[str], int, int]:
+def _command(
+    program: Path, folder: Path, data: Path, volume_mib: int
+) -> tuple[list[str], int, int]:
     users = [
         {
             "name": name,
@@ -190,9 +192,9 @@ def _command(program: Path, folder: Path) -> tuple[list[str], int, int]:
         for name, actions in _ACTIONS.items()
     ]
     (folder / "users.json").write_text(json.dumps({"identities": users}))
-    (folder / "data").mkdir()
     ports = {name: (free_port(), free_port()) for name in _PORTS}
-    settings = [f"dir={folder}/data", f"s3.config={folder}/users.json", *_SETTINGS, *_OFF]
+    settings = [f"dir={data}", f"s3.config={folder}/users.json", *_SETTINGS, *_OFF]
+    settings.append(f"master.volumeSizeLimitMB={volume_mib}")
     for name, (port, grpc) in ports.items():
         settings += [f"{name}.port={port}", f"{name}.port.grpc={grpc}"]
     certificate, key = self_signed(folder)
@@ -205,8 +207,11 @@ def _command(program: Path, folder: Path) -> tuple[list[str], int, int]:
     return [str(program), "mini", *(f"-{s}" for s in settings)], ports["s3"][0], https
 
 
-def _start(folder: Path) -> S3Server:
-    command, port, https = _command(_program(), folder)
+def _start(folder: Path, data: Path | None, volume_mib: int) -> S3Server:
+    if data is None:
+        data = folder / "data"
+        data.mkdir()
+    command, port, https = _command(_program(), folder, data, volume_mib)
     with (folder / "log").open("wb") as log:
         # Its own group: a Ctrl-C at the tests is for them; sockets go where everything else does.
         process = subprocess.Popen(
@@ -226,10 +231,14 @@ def _start(folder: Path) -> S3Server:
 
 
 @contextmanager
-def s3_server() -> Iterator[S3Server]:
-    """Give a server; it and its data are gone afterwards, also if this process is killed."""
+def s3_server(data: Path | None = None, volume_mib: int = 128) -> Iterator[S3Server]:
+    """Give a server; it and its data are gone afterwards, also if this process is killed.
+
+    ``data``: where it stores, if not beside the rest, which is then the caller's to remove. A
+    bucket grows by files of at most ``volume_mib``.
+    """
     folder = Path(tempfile.mkdtemp(prefix="snap-s3-"))
-    server = _start(folder)
+    server = _start(folder, data, volume_mib)
     process = server.process
     watch = guard('kill -9 "$1"; sleep 1; rm -rf "$2"', str(process.pid), str(folder))
     try:
