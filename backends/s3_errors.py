@@ -107,7 +107,8 @@ def translate_answer(
     elif code in _FULL or status == 507:
         found = StorageFull(said, "free some space there; nothing that was stored is lost")
     elif code in _FOR_NOW or status in (408, 429) or status >= 500:
-        found = BackendUnavailable(said, _FAILED_PUT if _may_be_full(operation, status) else _FAILED)
+        hint = _FAILED_PUT if _may_be_full(operation, status) else _FAILED
+        found = BackendUnavailable(said, hint)
     elif code in _MISSING:
         found = ObjectNotFound(f"{name}: not found in {place}")
     elif code in _RETAINED:

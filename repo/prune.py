@@ -97,6 +97,7 @@ class PruneReport:
         lost: What snapshots need and nobody has.
         unused_bytes: What lies unused in packs that stay.
         kept_bytes: What the packs that stay take.
+        keeps_deleted: The store keeps what was deleted as old versions, and so its space.
     """
 
     deleted: int = 0
@@ -113,6 +114,7 @@ class PruneReport:
     warnings: list[str] = field(default_factory=list)
     unused_bytes: int = 0
     kept_bytes: int = 0
+    keeps_deleted: bool = False
 
 
 def run_prune(repository: Repository, options: PruneOptions, reporter: Reporter) -> PruneReport:
@@ -141,6 +143,7 @@ def run_prune(repository: Repository, options: PruneOptions, reporter: Reporter)
         run.look(lease)
         run.mark(lease)
         run.sweep(lease)
+    run.report.keeps_deleted = backend.keeps_deleted
     return run.report
 
 

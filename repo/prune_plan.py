@@ -77,6 +77,7 @@ def make_plan(
     """
     plan = Plan()
     stay: list[Use] = []
+    spared: list[Use] = []
     for use in uses(repository, found):
         plan.named.add(use.id)
         if use.blobs:
@@ -86,7 +87,7 @@ def make_plan(
         elif use.id in doomed:
             plan.rescue += [use] if use.blobs else []
         elif spare(use.id):
-            continue
+            spared.append(use)
         elif use.blobs:
             stay.append(use)
         else:
@@ -97,6 +98,8 @@ def make_plan(
         kind: full_bytes(repository, kind, plan.kept_bytes) for kind in (DATA_PACK, META_PACK)
     }
     _choose(plan, stay, limits)
+    plan.kept_bytes += sum(use.size_bytes for use in spared)
+    plan.unused_bytes += sum(use.unused_bytes for use in spared)
     if take_unindexed:
         for id_, kind, size_bytes in found.stored.all():
             if not (id_ in plan.named or id_ in doomed or spare(id_)):

@@ -83,6 +83,7 @@ class Metered:
     """Passes everything on and counts it. What is read and put is in bytes."""
 
     parallel_requests = 1
+    keeps_deleted = False
 
     def __init__(self, inner: MemoryBackend, location: str) -> None:
         self._inner = inner
