@@ -88,13 +88,15 @@ class S3Server:
         return self._clients["admin"]
 
     @contextmanager
-    def bucket(self, *, lock_days: int = 0, lock: bool = False) -> Iterator["Bucket"]:
+    def bucket(
+        self, *, lock_days: int = 0, lock: bool = False, mode: str = "GOVERNANCE"
+    ) -> Iterator["Bucket"]:
         """Give a new bucket, with Object Lock where asked; it goes with all that is in it."""
         name = f"t-{uuid.uuid4().hex[:16]}"
         locked = lock or lock_days > 0
         self.client().create_bucket(Bucket=name, ObjectLockEnabledForBucket=locked)
         if lock_days:
-            retention = {"Mode": "GOVERNANCE", "Days": lock_days}
+            retention = {"Mode": mode, "Days": lock_days}
             self.client().put_object_lock_configuration(
                 Bucket=name,
                 ObjectLockConfiguration={
@@ -136,6 +138,21 @@ class Bucket:
 
     def remove(self, key: str) -> None:
         self.server.client().delete_object(Bucket=self.name, Key=key)
+
+    def keep_all(self) -> None:
+        """Refuse every deletion, whoever asks."""
+        statement = {
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": ["s3:DeleteObject", "s3:DeleteObjectVersion"],
+            "Resource": [f"arn:aws:s3:::{self.name}/*"],
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        self.server.client().put_bucket_policy(Bucket=self.name, Policy=policy)
+
+    def let_go(self) -> None:
+        """Allow deletions again."""
+        self.server.client().delete_bucket_policy(Bucket=self.name)
 
 
 def _install(folder: Path) -> None:
