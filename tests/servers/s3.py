@@ -225,9 +225,8 @@ def _command(
 
 
 def _start(folder: Path, data: Path | None, volume_mib: int) -> S3Server:
-    if data is None:
-        data = folder / "data"
-        data.mkdir()
+    data = data or folder / "data"
+    data.mkdir()
     command, port, https = _command(_program(), folder, data, volume_mib)
     with (folder / "log").open("wb") as log:
         # Its own group: a Ctrl-C at the tests is for them; sockets go where everything else does.
@@ -251,8 +250,8 @@ def _start(folder: Path, data: Path | None, volume_mib: int) -> S3Server:
 def s3_server(data: Path | None = None, volume_mib: int = 128) -> Iterator[S3Server]:
     """Give a server; it and its data are gone afterwards, also if this process is killed.
 
-    ``data``: where it stores, if not beside the rest, which is then the caller's to remove. A
-    bucket grows by files of at most ``volume_mib``.
+    ``data``: a new folder to store in, if not beside the rest; the caller's to remove. A bucket
+    grows by files of at most ``volume_mib``.
     """
     folder = Path(tempfile.mkdtemp(prefix="snap-s3-"))
     server = _start(folder, data, volume_mib)
