@@ -84,6 +84,14 @@ class Backend(Protocol):
         """How many puts or gets at once make it fast: 1 where one already uses all of it."""
         ...
 
+    @property
+    def keeps_deleted(self) -> bool:
+        """Whether something that was deleted through this is known to stay as an old version.
+
+        It is gone for readers of names; it takes room, and who may read old versions has it.
+        """
+        ...
+
     def put(
         self,
         name: str,

@@ -83,6 +83,7 @@ class LocalBackend:
     """Objects as files below ``root``, which is made by the first put."""
 
     parallel_requests = 1
+    keeps_deleted = False
 
     def __init__(self, root: Path, clock: Callable[[], float] = time.time) -> None:  # noqa: TID251 - file times are the system's
         self._root = root.absolute()

@@ -21,6 +21,7 @@ class MemoryBackend:
 
     location = "memory"
     parallel_requests = 1
+    keeps_deleted = False
 
     def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:  # noqa: TID251 - the store's own clock
         self._clock = clock

@@ -207,7 +207,7 @@ class _Probe:
         try:
             self._backend.get(name)
         except ObjectNotFound:
-            return ""
+            return _OLD_VERSIONS if self._backend.keeps_deleted else ""
         raise _Broken("an object that was deleted is still read")
 
     def _overwrite(self) -> str:
@@ -322,6 +322,12 @@ class _Probe:
         except RetentionUnsupported as error:
             raise _Broken("the store has no Object Lock") from error
         return ""
+
+
+_OLD_VERSIONS = (
+    "for readers: the bucket keeps them as old versions, which take room and, for who may read "
+    "those, hold removed keys, until a lifecycle rule removes them"
+)
 
 
 def _require(condition: bool, words: str) -> None:  # noqa: FBT001 - reads as it is meant

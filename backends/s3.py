@@ -68,6 +68,7 @@ class S3Backend:
         self._place = place
         self._bucket_seen = False
         self._lock_known = False
+        self._keeps_deleted = False
         self._client = _connect(place, connect_seconds, answer_seconds)
         self._failures = failures()
 
@@ -75,6 +76,11 @@ class S3Backend:
     def location(self) -> str:
         """Return the bucket, the prefix and the server."""
         return self._place.shown
+
+    @property
+    def keeps_deleted(self) -> bool:
+        """Return whether a deletion was answered with a delete marker: the bucket has versions."""
+        return self._keeps_deleted
 
     def put(
         self,
@@ -158,12 +164,15 @@ class S3Backend:
         found = self._head(name)
         with self._translated("delete", name):
             try:
-                self._client.delete_object(**self._where(name))
+                answer = self._client.delete_object(**self._where(name))
             except self._client.exceptions.ClientError as error:
                 until = _kept_until(found)
                 if until and _status(error.response) < 500:
                     raise retained(name, self.location, until) from error
                 raise
+        # Where versions are suspended, the marker takes the place of what was deleted.
+        if answer.get("DeleteMarker") and answer.get("VersionId") != "null":
+            self._keeps_deleted = True
 
     def close(self) -> None:
         """Close the connections."""

@@ -83,6 +83,8 @@ _OTHERS = {
 _OF_STATUS = {
     407: "the proxy wants a login: HTTPS_PROXY and HTTP_PROXY say which one is used, and as whom",
 }
+_FAILED = "check the server, or try again later"
+_FAILED_PUT = "look into the server's log: its disk may be full; or try again later"
 _VERBS = {"put": "writing", "get": "reading", "stat": "reading", "list": "listing"}
 
 
@@ -106,7 +108,8 @@ def translate_answer(
     elif code in _FULL or status == 507:
         found = StorageFull(said, "free some space there; nothing that was stored is lost")
     elif code in _FOR_NOW or status in (408, 429) or status >= 500:
-        found = BackendUnavailable(said, "check the server, or try again later")
+        hint = _FAILED_PUT if _may_be_full(operation, status) else _FAILED
+        found = BackendUnavailable(said, hint)
     elif code in _MISSING:
         found = ObjectNotFound(f"{name}: not found in {place}")
     elif code in _RETAINED:
@@ -114,6 +117,11 @@ def translate_answer(
     elif status in (401, 403) or code in _WRONG_KEY:
         found = _refusal(where, code, operation)
     return found
+
+
+def _may_be_full(operation: str, status: int) -> bool:
+    """Return whether a store that has no room may have answered so: few have a code for it."""
+    return operation == "put" and status == 500
 
 
 def _refusal(where: str, code: str, operation: str) -> PermissionDenied:
@@ -133,7 +141,8 @@ def retained(name: str, place: str, until: str = "") -> ObjectRetained:
     """Return the error for an object that may not be deleted yet."""
     return ObjectRetained(
         f"{place}: {name}: the store keeps it" + (f" until {until}" if until else ""),
-        "it is protected by Object Lock; it can be deleted when its retention has ended",
+        "it is protected by Object Lock until its retention has ended; if deleting is refused then "
+        "as well, let the policy of these credentials allow it (s3:DeleteObject)",
     )
 
 

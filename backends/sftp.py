@@ -59,6 +59,7 @@ class SftpBackend:
         ssh_config: Read instead of ``~/.ssh/config``.
     """
 
+    keeps_deleted = False
     parallel_requests = 1
     """One fills the line by itself; two packs of 32 MiB and asyncssh's share are 250 MiB."""
 

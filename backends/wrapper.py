@@ -22,6 +22,11 @@ class Wrapper:
         """Return the inner store's number."""
         return self._inner.parallel_requests
 
+    @property
+    def keeps_deleted(self) -> bool:
+        """Return what the inner store knows."""
+        return self._inner.keeps_deleted
+
     def put(self, name: str, data: Buffer, **options: Unpack[PutOptions]) -> None:
         """Store an object."""
         self._inner.put(name, data, **options)

@@ -104,6 +104,7 @@ def record_of(report: PruneReport, *, dry_run: bool) -> dict[str, Any]:
         "message_type": "summary",
         "dry_run": dry_run,
         "deleted": {"packs": report.deleted, "bytes": report.deleted_bytes},
+        "old_versions_stay": report.keeps_deleted,
         "marked": {"packs": report.marked, "bytes": report.marked_bytes},
         "moved": {
             "packs": report.repack_packs if dry_run else len(report.repacked.sources),
@@ -140,10 +141,7 @@ def print_report(report: PruneReport, settings: Settings, *, dry_run: bool) -> N
     if settings.quiet:
         return
     would = "would be " if dry_run else ""
-    print_line(
-        f"{counted(report.deleted, 'pack')} {would}deleted, {shown_size(report.deleted_bytes)} "
-        f"{'would be freed' if dry_run else 'freed'}"
-    )
+    _print_deleted(report, would)
     moved = report.repack_bytes if dry_run else report.repacked.read_bytes
     if moved:
         print_line(
@@ -165,6 +163,18 @@ def print_report(report: PruneReport, settings: Settings, *, dry_run: bool) -> N
         f"{shown_size(report.kept_bytes - report.unused_bytes)} in use, and "
         f"{shown_size(report.unused_bytes)} in the same packs is not"
     )
+
+
+def _print_deleted(report: PruneReport, would: str) -> None:
+    size = shown_size(report.deleted_bytes)
+    packs = f"{counted(report.deleted, 'pack')} {would}deleted"
+    if not report.keeps_deleted:
+        print_line(f"{packs}, {size} {would}freed")
+    elif report.deleted:
+        print_line(f"{packs}: the store keeps them as old versions")
+        print_line(f"{size} come back when a lifecycle rule of the bucket removes those")
+    else:
+        print_line(packs)
 
 
 def _when(waiting: Waiting) -> str:

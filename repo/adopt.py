@@ -5,12 +5,14 @@ index entry are complete objects (put is all or nothing), so their directories a
 indexed, and the next backup finds their blobs.
 """
 
+import contextlib
+
 from snap.backends.base import BackendError, ObjectNotFound
 from snap.errors import IntegrityError
 
 from .codec import DecodeError
 from .ids import id_of_name
-from .lease import Lease, is_dead, list_leases
+from .lease import Lease, end_lease, is_dead, list_leases
 from .pack import DATA_PACK, META_PACK, PackSummary, read_directory
 from .repository import Repository
 
@@ -27,11 +29,9 @@ def adopt_interrupted(repository: Repository, hostname: str, own: Lease) -> int:
         return 0
     adopted = index_orphans(repository)
     for state in dead:
-        try:
-            repository.backend.delete(state.name)
-        except BackendError:
-            # Another backup removed it first, or the store refuses: it is dead either way.
-            continue
+        # If that fails it is dead all the same.
+        with contextlib.suppress(BackendError):
+            end_lease(repository.backend, state.name)
     return adopted
 
 

@@ -8,6 +8,7 @@ from snap.backends.base import ObjectNotFound, ShortRead
 from snap.errors import IntegrityError
 
 from .catalog import Problem, ProblemKind, readable_snapshots
+from .doomed import list_doomed
 from .holdings import StoredPacks
 from .ids import ID_BYTES, ObjectId, pack_name
 from .live import LiveBlobs
@@ -63,6 +64,8 @@ def run_check(
 ) -> CheckReport:
     """Check keys, index, snapshots, trees, and that every blob they need is in a pack that exists.
 
+    And that what prunes marked can be read.
+
     ``read_fraction`` of the packs are read whole and every blob in them opened; 1 reads all, 0
     none. Those come first that were not read for longest, ``chance`` decides between equal ones;
     and all are read that were not found whole since ``older_than_ns``. With a writer key data
@@ -78,6 +81,8 @@ def run_check(
     # What this machine remembers must not hide what is damaged in the store.
     repository.forget_content()
     check_key_slots(repository, findings)
+    for problem in list_doomed(repository.backend, repository.keys).problems:
+        findings.add(problem.object, problem.problem.removeprefix("damaged: "))
     read_index_anew(repository, findings)
     _check_contradictions(repository, findings)
     presence = _Presence(repository, findings)

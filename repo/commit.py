@@ -5,8 +5,10 @@ Why each is needed: spec/DESIGN.md, the prune protocol.
 
 from snap.backends.base import Backend, BackendError
 
+from .catalog import Problem
 from .crypto import Keys
 from .doomed import list_doomed
+from .ids import ObjectId
 from .lease import Lease, RepositoryLocked, list_leases, ran_out
 from .repository import SNAPSHOT_PREFIX, Repository
 from .snapshot import Snapshot
@@ -25,18 +27,36 @@ def avoid_doomed(repository: Repository, lease: Lease) -> None:
         RepositoryLocked: what is to be deleted cannot be read, and a prune that may know is at
             work.
     """
-    doomed = list_doomed(repository.backend, repository.keys)
-    repository.holdings.set_doomed(doomed.pack_ids())
+    doomed, warnings = read_doomed(repository.backend, repository.keys, lease)
+    repository.holdings.set_doomed(doomed)
+    repository.warnings += warnings
+
+
+def read_doomed(
+    backend: Backend, keys: Keys, lease: Lease
+) -> tuple[frozenset[ObjectId], list[str]]:
+    """Return the packs that are to be deleted, and warnings of what cannot be read of that.
+
+    Raises:
+        RepositoryLocked: as `avoid_doomed`.
+    """
+    doomed = list_doomed(backend, keys)
     for problem in doomed.problems:
         # Only a prune that read it before it was damaged can still go by it.
-        if is_pruned(repository.backend, repository.keys, lease):
+        if is_pruned(backend, keys, lease):
             raise RepositoryLocked(
                 f"{problem.object}: {problem.problem}, and a prune is at work that may go by it",
-                "run it again when the prune has ended",
+                "run it again when the prune has ended; 'snap repair' sets it aside",
             )
-        repository.warnings.append(
-            f"{problem.object}: {problem.problem}: what it named counts as held"
-        )
+    return doomed.pack_ids(), [doomed_warning(problem) for problem in doomed.problems]
+
+
+def doomed_warning(problem: Problem) -> str:
+    """Return what it means for a run that a doomed object cannot be read."""
+    return (
+        f"{problem.object}: {problem.problem}: what it named counts as held; "
+        "'snap repair' sets it aside"
+    )
 
 
 def is_pruned(backend: Backend, keys: Keys, own: Lease) -> bool:

@@ -148,6 +148,8 @@ def list_doomed(backend: Backend, keys: Keys) -> DoomedList:
     replaced = {id_ for record in found.records for id_ in record.replaces}
     found.replaced = [record.id for record in found.records if record.id in replaced]
     found.records = [record for record in found.records if record.id not in replaced]
+    # What another one stands for need not be readable.
+    found.problems = [one for one in found.problems if id_of_name(one.object) not in replaced]
     found.records.sort(key=lambda record: (record.stored_ns, record.id))
     return found
 

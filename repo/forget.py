@@ -13,7 +13,7 @@ from snap.backends.base import BackendError, ObjectNotFound
 
 from .catalog import BEFORE_RESTORE_TAG, HELD_TAG, load_snapshot
 from .clock import MINUTE_NS
-from .doomed import Doomed, put_doomed
+from .doomed import Doomed, list_doomed, put_doomed
 from .ids import ObjectId, id_of_name
 from .lease import Lease
 from .repository import SNAPSHOT_PREFIX, Repository
@@ -170,8 +170,9 @@ def forget(repository: Repository, snapshots: Sequence[Snapshot], lease: Lease) 
     """
     lease.confirm()
     former = _revisions(repository, snapshots)
-    if snapshots:
-        gone = frozenset(s.original or s.id for s in snapshots)
+    gone = frozenset(s.original or s.id for s in snapshots)
+    if not gone <= list_doomed(repository.backend, repository.keys).forgotten():
+        # Else an earlier run said so already, and the store kept them.
         mark = Doomed(repository.clock(), snapshots=gone)
         put_doomed(repository.backend, repository.keys, mark)
     removed: list[Snapshot] = []

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from snap.backends.base import Backend, BackendError, ObjectNotFound
+from snap.backends.base import Backend, BackendError, ObjectNotFound, ObjectStat, PermissionDenied
 from snap.errors import SnapError
 
 from . import codec
@@ -103,11 +103,9 @@ class Lease:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
-        try:
-            self._backend.delete(self.name)
-        except BackendError:
-            # It dies by itself; failing here would hide what the operation achieved.
-            return
+        # If that fails it dies by itself; failing here would hide what the operation achieved.
+        with contextlib.suppress(BackendError):
+            end_lease(self._backend, self.name)
 
     def _put(self) -> None:
         with self._write_lock:
@@ -121,7 +119,7 @@ class Lease:
             }
             self._backend.put(self.name, seal_object(self._keys, Kind.LEASE, body, self.id))
             try:
-                now_ns = self._backend.stat(self.name).modified_ns
+                now_ns = self._stored_ns()
             except ObjectNotFound as error:
                 # We slept here, long enough for others to remove it.
                 self._ran_out = True
@@ -130,6 +128,17 @@ class Lease:
             self._ran_out |= self._renewals > 0 and now_ns - self._renewed_ns > DEAD_AFTER_NS
             self._renewed_ns = now_ns
             self._renewals += 1
+
+    def _stored_ns(self) -> int:
+        """Return when the store got it.
+
+        Raises:
+            ObjectNotFound: others removed it, or ended it where the store keeps everything.
+        """
+        stat = self._backend.stat(self.name)
+        if _has_ended(stat):
+            raise ObjectNotFound(f"{self.name}: was ended")
+        return stat.modified_ns
 
     def _renew_until_stopped(self) -> None:
         while not self._stop.wait(RENEW_SECONDS):
@@ -141,7 +150,7 @@ class Lease:
 
     def _renew(self) -> None:
         """Renew, unless others may already have taken us for dead."""
-        self._backend.stat(self.name)
+        self._stored_ns()
         self._put()
 
     def confirm(self) -> None:
@@ -152,7 +161,7 @@ class Lease:
                 assumption that this operation is dead.
         """
         try:
-            self._backend.stat(self.name)
+            self._stored_ns()
         except ObjectNotFound as error:
             raise _taken_for_dead() from error
         self._put()
@@ -167,12 +176,45 @@ def _taken_for_dead() -> RepositoryLocked:
     )
 
 
+def end_lease(backend: Backend, name: str) -> None:
+    """Remove a lease; where the store keeps it, empty it, which says the same.
+
+    Else everybody would have to wait half an hour for what is long done, each time.
+
+    Raises:
+        BackendError: it is as before, and dies by itself.
+    """
+    try:
+        backend.delete(name)
+    except ObjectNotFound:
+        return
+    except PermissionDenied:
+        backend.put(name, b"")
+
+
+def _has_ended(stat: ObjectStat) -> bool:
+    return stat.size_bytes == 0
+
+
+def remove_ended(backend: Backend) -> None:
+    """Remove leases that the store had to keep when they ended, if it lets them go by now."""
+    ended = [stat for stat in backend.list(LEASE_PREFIX) if _has_ended(stat)]
+    for stat in sorted(ended, key=lambda stat: stat.modified_ns):
+        try:
+            backend.delete(stat.name)
+        except ObjectNotFound:
+            continue
+        except PermissionDenied:
+            # The others are younger.
+            return
+
+
 def list_leases(backend: Backend, keys: Keys) -> list[LeaseState]:
-    """Return all leases in the store; one that cannot be read has no owner."""
+    """Return all leases that have not ended; one that cannot be read has no owner."""
     states = []
     for stat in backend.list(LEASE_PREFIX):
         id_ = id_of_name(stat.name)
-        if id_ is None:
+        if id_ is None or _has_ended(stat):
             continue
         try:
             states.append(
@@ -255,5 +297,5 @@ def remove_dead(
         is_one = state.owner is not None and state.owner.operation in operations
         if is_one and state.id != own.id and is_dead(state, store_now_ns, hostname):
             with contextlib.suppress(BackendError):
-                # Where it cannot be deleted it is dead all the same.
-                backend.delete(state.name)
+                # Where it stays it is dead all the same.
+                end_lease(backend, state.name)

@@ -30,6 +30,7 @@ from .lease import (
     list_leases,
     ran_out,
     remove_dead,
+    remove_ended,
 )
 from .objects import StoredObject, each_object
 from .progress import Reporter
@@ -98,6 +99,7 @@ class PruneReport:
         lost: What snapshots need and nobody has.
         unused_bytes: What lies unused in packs that stay.
         kept_bytes: What the packs that stay take.
+        keeps_deleted: The store keeps what was deleted as old versions, and so its space.
     """
 
     deleted: int = 0
@@ -115,6 +117,7 @@ class PruneReport:
     warnings: list[str] = field(default_factory=list)
     unused_bytes: int = 0
     kept_bytes: int = 0
+    keeps_deleted: bool = False
 
 
 def run_prune(repository: Repository, options: PruneOptions, reporter: Reporter) -> PruneReport:
@@ -136,12 +139,14 @@ def run_prune(repository: Repository, options: PruneOptions, reporter: Reporter)
         return run.report
     backend, keys = repository.backend, repository.keys
     with Lease(backend, keys, options.owner, repository.clock) as lease:
+        remove_ended(backend)
         remove_dead(backend, keys, lease, options.owner.hostname, {PRUNE})
         remove_dead(backend, keys, lease, None, _PUT_NO_PACKS)
         run.refuse_others(lease)
         run.look(lease)
         run.mark(lease)
         run.sweep(lease)
+    run.report.keeps_deleted = backend.keeps_deleted
     return run.report
 
 

@@ -80,7 +80,21 @@ def _chosen(
     small = {
         id_ for id_, packs in by_index.items() if sum(blobs for _, blobs in packs) < _SMALL_BLOBS
     }
-    return chosen | small if len(small) >= _MANY_SMALL else chosen
+    # Those that a store kept when they were merged would else be merged anew by every run.
+    merge = small - chosen - _superfluous(by_index)
+    return chosen | small if len(merge) >= _MANY_SMALL else chosen
+
+
+def _superfluous(by_index: dict[ObjectId, list[tuple[ObjectId, int]]]) -> set[ObjectId]:
+    """Return those of which the others name all packs."""
+    named: set[ObjectId] = set()
+    found: set[ObjectId] = set()
+    for id_, packs in sorted(by_index.items(), key=lambda one: (-len(one[1]), one[0])):
+        ids = {pack for pack, _ in packs}
+        if ids <= named:
+            found.add(id_)
+        named |= ids
+    return found
 
 
 def _write(

@@ -14,6 +14,7 @@ from snap.errors import IntegrityError, SnapError
 from .catalog import Problem, snapshot_at
 from .clock import Clock
 from .codec import DecodeError
+from .commit import doomed_warning
 from .config import CONFIG_NAME, RepositoryConfig, RepositoryNotFound, check_config, decode_config
 from .copy import foreign
 from .doomed import DoomedList, list_doomed
@@ -199,6 +200,7 @@ class _Repair:
         a doomed object, or is not there.
         """
         self._doomed = list_doomed(self._target, self._keys)
+        self.report.warnings += map(doomed_warning, self._doomed.problems)
         self._here = list_copied(self._target)
         self._reporter.start("reading the repository", sum(self._here.values()))
         note = self._readings.note_name
@@ -336,13 +338,14 @@ class _Repair:
         forgotten = self._doomed.forgotten()
         for name in self._lacking(SNAPSHOT_PREFIX):
             snapshot = self._read_snapshot(self._source, name)
-            if snapshot is not None and first_id(snapshot) in forgotten:
-                # Not lost: it was let go here.
+            is_damaged = name in self._damaged
+            if snapshot is not None and not is_damaged and first_id(snapshot) in forgotten:
+                # Not lost: it was let go here. One that the store keeps nevertheless counts.
                 continue
             is_replaced = snapshot is not None and snapshot.revision < revisions.get(
                 first_id(snapshot), 0
             )
-            if name in self._damaged or not is_replaced:
+            if is_damaged or not is_replaced:
                 wanted.append(name)
         return wanted
 

@@ -12,6 +12,7 @@ from snap.backends.base import Backend, BackendError, ObjectNotFound, ShortRead
 from snap.errors import IntegrityError
 
 from .catalog import Problem, ProblemKind, latest_revisions, readable_snapshots, snapshot_at
+from .commit import read_doomed
 from .config import RepositoryConfig
 from .copy import open_copy
 from .copy_needs import CopyIndex, Needs
@@ -110,6 +111,7 @@ def run_replicate(
 
     Raises:
         RepositoryNotFound, ForeignRepository, UsageError: there is no such copy.
+        RepositoryLocked: it cannot be told what a prune that is at work in the copy deletes.
         BackendError: one of the stores failed; what was put stays and is not put again.
         IntegrityError: the copy's ``config`` is damaged, or it does not give back what was put.
     """
@@ -133,6 +135,7 @@ def _run(run: "_Replication", name: str) -> ReplicateReport:
     ):
         for store, held in ((repository.backend, own), (backend, lease)):
             remove_dead(store, keys, held, owner.hostname, COPYING)
+        run.lease = lease
         if options.verify:
             run.read_all(name)
         run.plan()
@@ -180,6 +183,7 @@ class _Replication:
         self._snapshots: list[Snapshot] = []
         self._snapshot_sizes: dict[str, int] = {}
         self._readings = PackReadings(repository.clock)
+        self.lease: Lease | None = None
         self.report = ReplicateReport()
 
     def close(self) -> None:
@@ -218,7 +222,7 @@ class _Replication:
         self.repository.load_readable_index()
         self._slots = list_sizes(source, KEY_PREFIX)
         # Before the packs: one that goes meanwhile is named here until it is gone.
-        self._doomed = list_doomed(self.backend, self.repository.keys).pack_ids()
+        self._doomed = self._read_doomed()
         self._there = list_copied(self.backend)
         for name in self._damaged:
             self._there.pop(name, None)
@@ -234,6 +238,13 @@ class _Replication:
         self.report.extra_slots = sorted(
             name for name in self._there if name.startswith(KEY_PREFIX) and name not in self._slots
         )
+
+    def _read_doomed(self) -> frozenset[ObjectId]:
+        if self.lease is None:
+            return list_doomed(self.backend, self.repository.keys).pack_ids()
+        doomed, warnings = read_doomed(self.backend, self.repository.keys, self.lease)
+        self.report.warnings += [f"in the copy: {text}" for text in warnings]
+        return doomed
 
     def is_outdated(self) -> bool:
         """Return whether something was gone for no other reason than that it was moved meanwhile.

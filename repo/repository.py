@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from snap.backends.base import Backend, BackendError, ObjectExists, ObjectNotFound, ObjectRetained
+from snap.backends.base import Backend, BackendError, ObjectExists, ObjectNotFound, PermissionDenied
 from snap.errors import IntegrityError, SnapError, UsageError
 
 from . import keys as key_slots
@@ -301,9 +301,15 @@ class Repository:
     def _delete_slot(self, slot: KeySlot) -> None:
         try:
             self.backend.delete(KEY_PREFIX + slot.id.hex())
-        except ObjectRetained as error:
+        except PermissionDenied as error:
             self.kept.append(slot.id)
             self._warn(f"the key is not removed yet and still opens the repository: {error}")
+        else:
+            if self.backend.keeps_deleted:
+                self._warn(
+                    "the store keeps the removed key as an old version: for who may read those it "
+                    "still opens the repository, until a lifecycle rule removes them"
+                )
 
     def change_passphrase(self, passphrase: str, *, cost: KdfCost) -> KeySlot:
         """Replace the slot in use by one with another passphrase; the new one is stored first."""

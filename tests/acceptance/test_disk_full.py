@@ -1,5 +1,6 @@
 """A real disk that is full at any moment."""
 
+import json
 import os
 import random
 import secrets
@@ -10,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.scale import rounds
+from tests.servers.s3 import s3_server
 from tests.servers.sshd import Sshd
 from tests.tmpfs import small_disk
 
-from .command import Snap, picture
+from .command import Snap, picture, write_noise
 from .places import FolderPlace, snap_at
 
 MIB = 1 << 20
@@ -79,6 +81,54 @@ def test_an_ssh_servers_disk_that_is_full_at_some_points(sshd: Sshd, tmp_path: P
         place = FolderPlace("sftp", disk / "r", sshd.url(f"{name}/r"), {"HOME": str(sshd.home)})
         snap = snap_at(place, tmp_path / "cache").init()
         fill_up(snap, disk, tmp_path, rounds(50, otherwise=3))
+
+
+@pytest.mark.slow
+def test_an_s3_servers_full_disk_ends_backup_and_replicate_and_both_finish_later(
+    tmp_path: Path,
+) -> None:
+    """SeaweedFS answers 500 without a word of the disk, for as long as it is full."""
+    data = tmp_path / "data"
+    data.mkdir()
+    write_noise(data / "f", 2)
+    local = Snap(tmp_path / "local", tmp_path / "local-cache").init()
+    local.ok("backup", str(data))
+    with (
+        small_disk(tmp_path / "disk", 400 * MIB) as disk,
+        s3_server(disk / "data", volume_mib=16) as server,
+        server.bucket() as first,
+        server.bucket() as second,
+    ):
+        local.variables = server.environment()
+        snap = Snap(Path(first.url), tmp_path / "cache", url=first.url, variables=local.variables)
+        snap.init().ok("backup", str(data))
+        copy = ("-r", second.url)
+        local.ok("init", "--copy-of", str(local.repository), *copy)
+        local.ok("replicate", second.url)
+        before, original = snap.ids(), picture(data)
+        write_noise(data / "g", 60)
+        local.ok("backup", str(data))
+        space = os.statvfs(disk)
+        ballast = disk / "ballast"
+        ballast.write_bytes(bytes(space.f_bavail * space.f_frsize - 16 * MIB))
+        both = [snap.start("backup", str(data)), local.start("replicate", second.url)]
+        for process in both:
+            out, err = process.communicate(timeout=300)
+            said = (out + err).decode()
+            assert process.returncode == 1, said
+            assert "InternalError" in said
+            assert "its disk may be full" in said
+        assert snap.ids() == before
+        assert len(json.loads(local.ok("snapshots", "--json", *copy))) == 1
+        snap.ok("restore", before[0], "--target", str(tmp_path / "out"))
+        assert picture(tmp_path / "out/data") == original
+        ballast.unlink()
+        snap.ok("backup", str(data))
+        local.ok("replicate", second.url)
+        for one in (snap, local):
+            one.ok("check", "--read-data", *(copy if one is local else ()))
+            one.ok("restore", "latest", "--target", str(tmp_path / f"out-{one.cache.name}"))
+            assert picture(tmp_path / f"out-{one.cache.name}/data") == picture(data)
 
 
 def test_a_full_cache_folder_is_a_clear_error_and_costs_nothing(tmp_path: Path) -> None:

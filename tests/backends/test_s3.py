@@ -13,6 +13,7 @@ import botocore.auth
 import pytest
 
 from snap.backends.base import (
+    Backend,
     BackendError,
     BackendUnavailable,
     ObjectExists,
@@ -21,9 +22,13 @@ from snap.backends.base import (
     PermissionDenied,
     RetentionUnsupported,
 )
+from snap.backends.faulty import FaultyBackend
 from snap.backends.location import open_backend
+from snap.backends.readonly import ReadOnlyBackend
+from snap.backends.retry import RetryingBackend
 from snap.backends.s3 import S3Backend
 from snap.backends.s3_place import parse_place
+from snap.backends.throttle import Limits, ThrottledBackend
 from snap.errors import UsageError
 from tests.servers.http_proxy import (
     CUT_REQUEST,
@@ -146,6 +151,25 @@ def test_an_object_can_be_protected_for_a_time(s3_user: S3Server) -> None:
         kept = s3_user.client().get_object(Bucket=bucket.name, Key="some/prefix/a", VersionId=old)
         assert kept["Body"].read() == b"kept"
         store.close()
+
+
+def test_it_is_known_after_a_deletion_whether_old_versions_stay(
+    s3_user: S3Server, store: S3Backend
+) -> None:
+    store.put("a", b"x")
+    store.delete("a")
+    assert not store.keeps_deleted
+    with s3_user.bucket(lock=True) as bucket:
+        locked = S3Backend(parse_place(bucket.url))
+        wrapped: Backend = locked
+        for wrap in (RetryingBackend, FaultyBackend, ReadOnlyBackend):
+            wrapped = wrap(wrapped)
+        wrapped = ThrottledBackend(wrapped, Limits())
+        locked.put("a", b"x")
+        assert not wrapped.keeps_deleted, "nothing was deleted yet"
+        locked.delete("a")
+        assert wrapped.keeps_deleted
+        locked.close()
 
 
 def test_without_object_lock_nothing_is_stored_that_should_be_protected(store: S3Backend) -> None:

@@ -81,6 +81,12 @@ def test_a_refusal_names_what_is_not_allowed(operation: str, action: str) -> Non
     assert action in answered("AccessDenied", 403, operation).hint
 
 
+def test_a_server_that_fails_at_storing_may_have_a_full_disk() -> None:
+    assert "disk" in answered("InternalError", 500, "put").hint
+    assert "disk" not in answered("InternalError", 500, "get").hint
+    assert "disk" not in answered("SlowDown", 503, "put").hint
+
+
 def test_a_long_answer_is_cut() -> None:
     response = {"Error": {"Code": "Odd", "Message": "<html>" + "x" * 5000}}
     assert len(str(translate_answer(response, "get", "a", "s3://bucket"))) < 400

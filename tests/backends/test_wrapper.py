@@ -27,6 +27,7 @@ def test_a_wrapper_has_the_place_and_the_speed_of_its_store_and_closes_it() -> N
     class Inner(MemoryBackend):
         location = "the place"
         parallel_requests = 7
+        keeps_deleted = True
         closed = 0
 
         def close(self) -> None:
@@ -35,5 +36,6 @@ def test_a_wrapper_has_the_place_and_the_speed_of_its_store_and_closes_it() -> N
     inner = Inner()
     store = Wrapper(inner)
     assert (store.location, store.parallel_requests) == ("the place", 7)
+    assert store.keeps_deleted
     store.close()
     assert inner.closed == 1

@@ -115,8 +115,8 @@ def test_how_to_make_a_copy_is_said_as_it_can_be_typed(initialized: Snap, clean:
     assert f"snap init --copy-of {clean / 'repo'} -r './a place'" in result.err
 
 
-def test_progress_never_tells_of_more_than_all(copied: Snap) -> None:
-    lines = copied.ok("replicate", "--init", "--json").lines[:-1]
+def test_progress_never_tells_of_more_than_all(to_copy: Snap) -> None:
+    lines = to_copy.ok("replicate", "--init", "--json").lines[:-1]
     assert lines
     for line in lines:
         assert line["bytes_total"] is None or line["bytes_done"] <= line["bytes_total"]

@@ -44,6 +44,8 @@ def test_one_that_stands_for_another_is_the_only_one_that_counts(
     listed = list_doomed(backend, repository.keys)
     assert listed.records == [second]
     assert listed.replaced == [first.id]
+    backend.put(first.name, b"garbage")
+    assert list_doomed(backend, repository.keys).problems == [], "it counts no more"
 
 
 def test_marks_of_forgetting_name_no_packs(repository: Repository, backend: MemoryBackend) -> None:

@@ -65,6 +65,17 @@ def test_what_the_store_will_not_delete_is_told_and_the_rest_goes(
     assert [s.id for s in list_snapshots(repository)] == [s.id for s in snapshots[1:]]
 
 
+def test_what_the_store_keeps_is_marked_once_however_often_it_is_tried(
+    repository: Repository, snapshots: list[Snapshot], backend: MemoryBackend, clock: FakeClock
+) -> None:
+    fault = Fault("delete", SNAPSHOT_PREFIX, times=None, error=lambda: ObjectRetained("retained"))
+    repository.backend = FaultyBackend(backend, fault)
+    for _ in range(3):
+        with held_lease(repository, clock) as lease:
+            assert len(forget(repository, snapshots[:1], lease).refused) == 1
+    assert len(list(backend.list("doomed/"))) == 1
+
+
 def test_whose_lease_ran_out_deletes_nothing(
     repository: Repository, snapshots: list[Snapshot], clock: FakeClock
 ) -> None:

@@ -3,12 +3,13 @@ from dataclasses import replace
 
 import pytest
 
-from snap.backends.base import ObjectStat
-from snap.backends.faulty import FaultyBackend
+from snap.backends.base import ObjectStat, PermissionDenied
+from snap.backends.faulty import Fault, FaultyBackend
 from snap.backends.memory import MemoryBackend
 from snap.repo.clock import MINUTE_NS
 from snap.repo.ids import ObjectId
 from snap.repo.lease import (
+    LEASE_PREFIX,
     Lease,
     LeaseState,
     Owner,
@@ -17,6 +18,7 @@ from snap.repo.lease import (
     list_leases,
     process_table,
     remove_dead,
+    remove_ended,
 )
 from snap.repo.repository import Repository
 
@@ -139,3 +141,38 @@ def test_a_lease_that_others_remove_while_it_is_put_was_taken_for_dead(
     with pytest.raises(RepositoryLocked, match="took it for dead"), lease:
         pass
     assert lease._ran_out
+
+
+def keeping(backend: MemoryBackend) -> FaultyBackend:
+    """A store that lets nothing go."""
+    fault = Fault("delete", times=None, error=lambda: PermissionDenied("not allowed"))
+    return FaultyBackend(backend, fault)
+
+
+def test_a_lease_that_the_store_keeps_has_ended_all_the_same_and_goes_later(
+    repository: Repository, backend: MemoryBackend, clock: FakeClock
+) -> None:
+    store = keeping(backend)
+    for _ in range(3):
+        with Lease(store, repository.keys, OWNER, clock):
+            assert len(list_leases(backend, repository.keys)) == 1
+    assert list_leases(backend, repository.keys) == []
+    store.calls.clear()
+    remove_ended(store)
+    assert sum(operation == "delete" for operation, _ in store.calls) == 1, "one is asked for"
+    assert len(list(backend.list(LEASE_PREFIX))) == 3
+    with Lease(backend, repository.keys, OWNER, clock) as own:
+        remove_ended(backend)
+        assert [stat.name for stat in backend.list(LEASE_PREFIX)] == [own.name]
+
+
+def test_a_dead_lease_that_the_store_keeps_is_ended_and_its_owner_finds_out(
+    lease: Lease, repository: Repository, backend: MemoryBackend, clock: FakeClock
+) -> None:
+    gone = Lease(backend, repository.keys, Owner("prune", "host", 2**22 + 1), clock)
+    gone._put()
+    with lease:
+        remove_dead(keeping(backend), repository.keys, lease, "host", {"prune"})
+        assert [state.owner for state in list_leases(backend, repository.keys)] == [OWNER]
+    with pytest.raises(RepositoryLocked):
+        gone.confirm()

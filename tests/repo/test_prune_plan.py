@@ -72,7 +72,9 @@ def test_what_is_doomed_and_needed_is_rescued_and_what_is_spared_is_left(
     for snapshot in [back_up(repository, DictSource({b"f": noise(2)}))]:
         let_go(repository, snapshot)
     assert plan(repository).unneeded
-    assert not plan(repository, spare=True).unneeded
+    spared = plan(repository, spare=True)
+    assert not spared.unneeded
+    assert spared.spared, "they are told, and take their place"
 
 
 def test_packs_in_no_index_are_unneeded_where_that_is_certain(repository: Repository) -> None:

@@ -16,7 +16,7 @@ from snap.repo.catalog import list_snapshots
 from snap.repo.check import run_check
 from snap.repo.clock import system_clock
 from snap.repo.doomed import Doomed, DoomedPack, put_doomed
-from snap.repo.ids import ObjectId
+from snap.repo.ids import ObjectId, object_id
 from snap.repo.keys import MINIMUM_COST, Capability
 from snap.repo.lease import Lease, Owner, RepositoryLocked
 from snap.repo.progress import SilentReporter
@@ -273,6 +273,57 @@ def test_what_was_damaged_on_its_way_only_stays_where_it_is(place: Place, prefix
     after = objects(backend)
     assert before.items() <= after.items()
     assert not [name for name in after if name.startswith(ASIDE_PREFIX)]
+
+
+def put_mark(backend: MemoryBackend, recovery: str, packs: dict[ObjectId, DoomedPack]) -> str:
+    with open_repository(backend, recovery, cache_dir=None) as repository:
+        return put_doomed(backend, repository.keys, Doomed(1, packs)).name
+
+
+def test_a_damaged_mark_of_a_prune_is_told_by_check_and_set_aside(place: Place) -> None:
+    backend, recovery = place
+    name = put_mark(backend, recovery, {ObjectId(b"p" * 32): DoomedPack(1, 5)})
+    assert errors(backend, recovery) == []
+    flip(backend, name)
+    assert errors(backend, recovery) == [name]
+    dry = rebuild(backend, recovery, replace(OPTIONS, dry_run=True))
+    assert ([p.object for p in dry.aside], names(backend, "doomed/")) == ([name], [name])
+    report = rebuild(backend, recovery)
+    assert (report.ok, [p.object for p in report.aside]) == (True, [name])
+    assert names(backend, "doomed/") == []
+    assert len(names(backend, f"{ASIDE_PREFIX}doomed/")) == 1
+    assert errors(backend, recovery) == []
+
+
+def test_a_damaged_mark_stays_while_a_prune_may_go_by_it(place: Place) -> None:
+    """One that began, read it and was paused, all after the repair looked for prunes."""
+    backend, recovery = place
+    name = put_mark(backend, recovery, {})
+    flip(backend, name)
+    with contextlib.ExitStack() as stack:
+        repository = stack.enter_context(open_repository(backend, recovery, cache_dir=None))
+        prune = Lease(backend, repository.keys, Owner("prune", "elsewhere", 7), system_clock)
+
+        def begin(data: bytes) -> bytes:
+            stack.enter_context(prune)
+            return data
+
+        seen = Fault("get", prefix="doomed/", error=None, change=begin)
+        report = rebuild(FaultyBackend(backend, seen), recovery)
+    assert [p.object for p in report.left] == [name]
+    assert "a prune runs on elsewhere" in report.left[0].problem
+    assert names(backend, "doomed/") == [name]
+
+
+def test_a_mark_that_is_as_it_was_written_stays_though_it_cannot_be_read(place: Place) -> None:
+    """A newer snap may have written it, and go by it."""
+    backend, recovery = place
+    stored = b"SNAPOBJ\0 of another time"
+    name = f"doomed/{object_id(stored).hex()}"
+    backend.put(name, stored)
+    report = rebuild(backend, recovery)
+    assert [p.object for p in report.left] == [name]
+    assert names(backend, "doomed/") == [name]
 
 
 def damaged_in_many_ways(place: Place, *, index: bool = True) -> MemoryBackend:

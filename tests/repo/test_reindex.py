@@ -78,3 +78,25 @@ def test_one_that_the_store_keeps_still_names_what_goes(
     assert len(report.refused) == 1
     assert named(filled) == before
     assert write_anew(filled, gone).written == 0, "what stays is named elsewhere already"
+
+
+def test_small_ones_that_the_store_keeps_are_merged_once(
+    repository: Repository, backend: MemoryBackend
+) -> None:
+    for seed in range(20):
+        back_up(repository, DictSource({b"f": noise(seed, 100)}))
+    fault = Fault("delete", INDEX_PREFIX, times=None, error=lambda: ObjectRetained("retained"))
+    repository.backend = FaultyBackend(backend, fault)
+    first = write_anew(repository, frozenset())
+    assert (first.replaced, first.written, len(first.refused)) == (0, 1, 20)
+    before = named(repository)
+    for _ in range(3):
+        assert write_anew(repository, frozenset()).written == 0
+        assert named(repository) == before
+    repository.backend = backend
+    for seed in range(20, 40):
+        back_up(repository, DictSource({b"f": noise(seed, 100)}))
+    named(repository)
+    # They go with the next ones.
+    assert write_anew(repository, frozenset()).replaced == 41
+    assert len(list(backend.list(INDEX_PREFIX))) == 1

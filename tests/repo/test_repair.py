@@ -14,6 +14,8 @@ from snap.repo.catalog import list_snapshots
 from snap.repo.clock import system_clock
 from snap.repo.config import RepositoryNotFound, decode_config
 from snap.repo.copy import ForeignRepository
+from snap.repo.doomed import Doomed, put_doomed
+from snap.repo.ids import id_of_name
 from snap.repo.keys import MINIMUM_COST, Capability, WrongPassword
 from snap.repo.lease import Lease, Owner, RepositoryLocked
 from snap.repo.progress import SilentReporter
@@ -280,3 +282,23 @@ def test_it_refuses_while_a_prune_runs_where_it_would_put(pair: Pair) -> None:
             repair(target, source, recovery)
         assert objects(target) == before
     assert repair(target, source, recovery).ok
+
+
+def test_a_forgotten_snapshot_that_the_store_kept_is_healed_when_it_is_damaged(pair: Pair) -> None:
+    target, source, recovery = pair
+    kept, gone = names(target, "snapshots/")[:2]
+    ids = frozenset(id_ for name in (kept, gone) if (id_ := id_of_name(name)) is not None)
+    keys = unlock_either(target, source, recovery).keys
+    put_doomed(target, keys, Doomed(1, snapshots=ids))
+    flip(target, kept)
+    target.delete(gone)
+    report = repair(target, source, recovery)
+    assert [problem.object for problem in report.healed] == [kept]
+    assert gone not in names(target, "snapshots/")
+
+
+def test_a_damaged_mark_of_a_prune_is_told(pair: Pair) -> None:
+    target, source, recovery = pair
+    keys = unlock_either(target, source, recovery).keys
+    flip(target, put_doomed(target, keys, Doomed(1)).name)
+    assert any("counts as held" in text for text in repair(target, source, recovery).warnings)

@@ -16,10 +16,12 @@ from snap.backends.memory import MemoryBackend
 from snap.errors import IntegrityError, SnapError
 from snap.repo import copy_needs
 from snap.repo.catalog import list_snapshots
+from snap.repo.clock import system_clock
 from snap.repo.copy import ForeignRepository
+from snap.repo.doomed import Doomed, put_doomed
 from snap.repo.ids import BlobId
 from snap.repo.keys import MINIMUM_COST, Capability
-from snap.repo.lease import LEASE_PREFIX, Lease, Owner
+from snap.repo.lease import LEASE_PREFIX, Lease, Owner, RepositoryLocked
 from snap.repo.live import LiveBlobs
 from snap.repo.replicate import OPERATION
 from snap.repo.repository import Repository, create_repository, open_repository
@@ -367,3 +369,19 @@ def test_a_cache_that_is_begun_anew_meanwhile_puts_no_snapshot_that_is_not_whole
     assert any("cache" in warning for warning in report.warnings)
     assert replicate(filled, place).ok
     assert contents(place, recovery_key) == [files(1), files(2)]
+
+
+def test_a_mark_in_the_copy_that_cannot_be_read_stops_it_only_beside_a_prune_there(
+    filled: Repository,
+) -> None:
+    place = new_copy(filled)
+    flip(place, put_doomed(place, filled.keys, Doomed(1)).name)
+    with (
+        Lease(place, filled.keys, Owner("prune", "far", 2), system_clock),
+        pytest.raises(RepositoryLocked, match="prune is at work"),
+    ):
+        replicate(filled, place)
+    assert names(place, "snapshots/") == []
+    report = replicate(filled, place)
+    assert report.snapshots == 2
+    assert any("counts as held" in text for text in report.warnings)

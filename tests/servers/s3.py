@@ -44,7 +44,7 @@ _OFF = ("s3.port.iceberg=0", "s3.port.lance=0", "webdav=false", "admin.ui=false"
 _SETTINGS = (
     *("ip=127.0.0.1", "ip.bind=127.0.0.1", "master.telemetry=false", "s3.autoCreateBucket=false"),
     # Each bucket is a collection with volumes of its own.
-    *("volume.max=0", "master.volumeSizeLimitMB=128"),
+    "volume.max=0",
 )
 
 
@@ -88,13 +88,15 @@ class S3Server:
         return self._clients["admin"]
 
     @contextmanager
-    def bucket(self, *, lock_days: int = 0, lock: bool = False) -> Iterator["Bucket"]:
+    def bucket(
+        self, *, lock_days: int = 0, lock: bool = False, mode: str = "GOVERNANCE"
+    ) -> Iterator["Bucket"]:
         """Give a new bucket, with Object Lock where asked; it goes with all that is in it."""
         name = f"t-{uuid.uuid4().hex[:16]}"
         locked = lock or lock_days > 0
         self.client().create_bucket(Bucket=name, ObjectLockEnabledForBucket=locked)
         if lock_days:
-            retention = {"Mode": "GOVERNANCE", "Days": lock_days}
+            retention = {"Mode": mode, "Days": lock_days}
             self.client().put_object_lock_configuration(
                 Bucket=name,
                 ObjectLockConfiguration={
@@ -136,6 +138,21 @@ class Bucket:
 
     def remove(self, key: str) -> None:
         self.server.client().delete_object(Bucket=self.name, Key=key)
+
+    def keep_all(self) -> None:
+        """Refuse every deletion, whoever asks."""
+        statement = {
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": ["s3:DeleteObject", "s3:DeleteObjectVersion"],
+            "Resource": [f"arn:aws:s3:::{self.name}/*"],
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        self.server.client().put_bucket_policy(Bucket=self.name, Policy=policy)
+
+    def let_go(self) -> None:
+        """Allow deletions again."""
+        self.server.client().delete_bucket_policy(Bucket=self.name)
 
 
 def _install(folder: Path) -> None:
@@ -180,7 +197,9 @@ def self_signed(folder: Path, address: str = "127.0.0.1") -> tuple[Path, Path]:
     return paths
 
 
-def _command(program: Path, folder: Path) -> tuple[list[str], int, int]:
+def _command(
+    program: Path, folder: Path, data: Path, volume_mib: int
+) -> tuple[list[str], int, int]:
     users = [
         {
             "name": name,
@@ -190,9 +209,9 @@ def _command(program: Path, folder: Path) -> tuple[list[str], int, int]:
         for name, actions in _ACTIONS.items()
     ]
     (folder / "users.json").write_text(json.dumps({"identities": users}))
-    (folder / "data").mkdir()
     ports = {name: (free_port(), free_port()) for name in _PORTS}
-    settings = [f"dir={folder}/data", f"s3.config={folder}/users.json", *_SETTINGS, *_OFF]
+    settings = [f"dir={data}", f"s3.config={folder}/users.json", *_SETTINGS, *_OFF]
+    settings.append(f"master.volumeSizeLimitMB={volume_mib}")
     for name, (port, grpc) in ports.items():
         settings += [f"{name}.port={port}", f"{name}.port.grpc={grpc}"]
     certificate, key = self_signed(folder)
@@ -205,8 +224,10 @@ def _command(program: Path, folder: Path) -> tuple[list[str], int, int]:
     return [str(program), "mini", *(f"-{s}" for s in settings)], ports["s3"][0], https
 
 
-def _start(folder: Path) -> S3Server:
-    command, port, https = _command(_program(), folder)
+def _start(folder: Path, data: Path | None, volume_mib: int) -> S3Server:
+    data = data or folder / "data"
+    data.mkdir()
+    command, port, https = _command(_program(), folder, data, volume_mib)
     with (folder / "log").open("wb") as log:
         # Its own group: a Ctrl-C at the tests is for them; sockets go where everything else does.
         process = subprocess.Popen(
@@ -226,10 +247,14 @@ def _start(folder: Path) -> S3Server:
 
 
 @contextmanager
-def s3_server() -> Iterator[S3Server]:
-    """Give a server; it and its data are gone afterwards, also if this process is killed."""
+def s3_server(data: Path | None = None, volume_mib: int = 128) -> Iterator[S3Server]:
+    """Give a server; it and its data are gone afterwards, also if this process is killed.
+
+    ``data``: a new folder to store in, if not beside the rest; the caller's to remove. A bucket
+    grows by files of at most ``volume_mib``.
+    """
     folder = Path(tempfile.mkdtemp(prefix="snap-s3-"))
-    server = _start(folder)
+    server = _start(folder, data, volume_mib)
     process = server.process
     watch = guard('kill -9 "$1"; sleep 1; rm -rf "$2"', str(process.pid), str(folder))
     try:
