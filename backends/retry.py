@@ -27,9 +27,9 @@ _T = TypeVar("_T")
 class RetryPolicy:
     """How often and how long to try.
 
-    The wait before attempt n is random between 0 and ``first_wait * 2**n`` seconds, at most
-    ``longest_wait`` (full jitter: hosts that failed together do not come back together).
-    No attempt is begun more than ``give_up_after`` seconds after the first failure.
+    The wait before attempt n is random between 0 and ``first_wait_seconds * 2**n``, at most
+    ``longest_wait_seconds`` (full jitter: hosts that failed together do not come back together).
+    No attempt is begun more than ``give_up_after_seconds`` after the first failure.
     """
 
     attempts: int = 6

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from snap.errors import UsageError
-from snap.repo.retention import Span, parse_span
+from snap.repo.retention import RULES, Span, parse_span
 
 from .errors import words_of_os_error
 from .verification import parse_age
@@ -58,11 +58,10 @@ _COPY = {
     "retention": Key(dict),
 }
 _CALENDAR = {"daily": Key(int), "weekly": Key(int), "monthly": Key(int)}
-_PERIODS = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
 _KEEP = {
-    **{f"keep_{period}": Key(int) for period in _PERIODS},
+    **{f"keep_{period}": Key(int) for period in RULES},
     "keep_within": Key(str),
-    **{f"keep_within_{period}": Key(str) for period in _PERIODS[1:]},
+    **{f"keep_within_{period}": Key(str) for period in RULES if period != "last"},
     "keep_tags": _TEXTS,
 }
 _RULE = {"copies": Key(int), "media": Key(int), "offsite": Key(int), "verified_within": Key(str)}

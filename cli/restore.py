@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from snap.errors import SnapError, UsageError
-from snap.repo.browse import require_tree, resolve_path, walk
+from snap.repo.browse import Place, require_tree, resolve_path, walk
 from snap.repo.repository import Repository
 from snap.repo.restore import RestoreResult, run_restore
 from snap.repo.snapshot import SUCCESS, Component, Snapshot
@@ -44,8 +44,6 @@ from .output import (
 from .progress import ShownReporter, open_reporter
 from .session import find_snapshot, open_session, split_selector
 from .settings import Settings
-
-Place = tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,10 @@ from snap.errors import UsageError
 from snap.repo.clock import system_clock
 from snap.repo.forget import PolicyOf, kept_ids
 from snap.repo.replicate import Keeps
-from snap.repo.retention import ALL, Calendar, Keep, Policy, Span, parse_span, require_policy
+from snap.repo.retention import ALL, RULES, Calendar, Keep, Policy, Span, parse_span, require_policy
 
 from .settings import Settings
 from .times import LOCAL_ZONE
-
-_PERIODS = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
 
 
 class _Count(click.ParamType[int]):
@@ -37,7 +35,7 @@ class _Count(click.ParamType[int]):
 
 def keep_options(function: click.decorators.FC) -> click.decorators.FC:
     """Add the options ``--keep-...``."""
-    for period in reversed(_PERIODS):
+    for period in reversed(RULES):
         what = "N snapshots" if period == "last" else f"{period} snapshots of N periods"
         function = click.option(
             f"--keep-{period}", type=_Count(), metavar="N", help=f"Keep the last {what}."
@@ -63,7 +61,7 @@ def policy_of(rules: dict[str, object]) -> Policy | None:
     """
     counts: list[tuple[str, int]] = []
     within: list[tuple[str, Span]] = []
-    for period in _PERIODS:
+    for period in RULES:
         count = rules.get(f"keep_{period}")
         if isinstance(count, int):
             counts.append((period, count))
@@ -136,10 +134,10 @@ def policy_of_table(table: Mapping[str, Any]) -> Policy:
     """
     if not any(name.startswith("keep_") for name in table):
         return require_policy(Calendar(**table))
-    counts = tuple((p, table[f"keep_{p}"]) for p in _PERIODS if f"keep_{p}" in table)
+    counts = tuple((p, table[f"keep_{p}"]) for p in RULES if f"keep_{p}" in table)
     within = tuple(
         (period, parse_span(table[name]))
-        for period in _PERIODS
+        for period in RULES
         if (name := "keep_within" + ("" if period == "last" else f"_{period}")) in table
     )
     tags = tuple(_tags_of(text) for text in table.get("keep_tags", ()))

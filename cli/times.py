@@ -38,7 +38,7 @@ LOCAL_ZONE = LocalZone()
 def local_time(time_ns: int) -> str:
     """Return a moment in local time to the second, for tables."""
     try:
-        return _moment(time_ns).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        return moment_of(time_ns).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     except (OverflowError, ValueError, OSError):
         return f"@{time_ns // 1_000_000_000}"
 
@@ -46,13 +46,23 @@ def local_time(time_ns: int) -> str:
 def iso_time(time_ns: int) -> str:
     """Return a moment as ISO 8601 with microseconds and the offset of UTC."""
     try:
-        return _moment(time_ns).isoformat(timespec="microseconds")
+        return moment_of(time_ns).isoformat(timespec="microseconds")
     except (OverflowError, ValueError):
         return f"@{time_ns // 1_000_000_000}"
 
 
-def _moment(time_ns: int) -> datetime:
+def moment_of(time_ns: int) -> datetime:
+    """Return a moment in UTC, to the microsecond.
+
+    Raises:
+        OverflowError: it is after the year 9999.
+    """
     return _EPOCH + timedelta(microseconds=time_ns // 1000)
+
+
+def nanoseconds_of(moment: datetime) -> int:
+    """Return how long after 1970 a moment is, to the microsecond below; negative before."""
+    return (moment - _EPOCH) // _MICROSECOND * 1000
 
 
 def parse_time(text: str) -> int:
@@ -65,14 +75,14 @@ def parse_time(text: str) -> int:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is None:
             moment = moment.astimezone()
-        microseconds = (moment - _EPOCH) // _MICROSECOND
+        time_ns = nanoseconds_of(moment)
     except (ValueError, OverflowError, OSError) as error:
         raise UsageError(
             f"not a time: {text!r}", "write 2026-11-01 or 2026-11-01T02:00, with or without offset"
         ) from error
-    if microseconds < 0:
+    if time_ns < 0:
         raise UsageError(f"a snapshot cannot be from before 1970: {text!r}")
-    return microseconds * 1000
+    return time_ns
 
 
 def shown_age(age_ns: int) -> str:

@@ -1,6 +1,6 @@
 """When packs were last read, in words and for programs; and spans of time until they have to be."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 from typing import Any
 
 from snap.errors import UsageError
@@ -8,10 +8,7 @@ from snap.repo.retention import Span, parse_span
 from snap.repo.verified import Coverage
 
 from .output import counted
-from .times import iso_time, local_time
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
+from .times import iso_time, local_time, moment_of, nanoseconds_of
 
 
 def parse_age(text: str) -> Span:
@@ -28,12 +25,12 @@ def parse_age(text: str) -> Span:
 
 def moment_before(span: Span, now_ns: int) -> int:
     """Return the moment that lies so long before another, in UTC; 0 where that is before 1970."""
-    now = _EPOCH + timedelta(microseconds=now_ns // 1000)
+    now = moment_of(now_ns)
     try:
         before = span.before(now.replace(tzinfo=None)).replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return 0
-    return max(0, (before - _EPOCH) // _MICROSECOND * 1000)
+    return max(0, nanoseconds_of(before))
 
 
 def verified_record(verified: Coverage | None) -> dict[str, Any] | None:

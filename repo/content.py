@@ -4,11 +4,12 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from snap.backends.base import ObjectNotFound, ShortRead
 from snap.errors import IntegrityError
 
 from . import codec
 from .codec import DecodeError
-from .extents import Content, Extent, ExtentTable, decode_table, require_layout
+from .extents import Content, Extent, ExtentTable, UnknownLayout, decode_table, require_layout
 from .ids import BlobId, Kind
 from .repository import Repository
 
@@ -16,6 +17,9 @@ _KEPT_BYTES = 32 << 20
 _KEPT_AT_LEAST = 2
 _AHEAD_BYTES = 16 << 20
 _AHEAD_ITEMS = 4096
+
+DAMAGE = (IntegrityError, ShortRead, ObjectNotFound, UnknownLayout)
+"""What reading a tree or an extent list raises where it is lost, or not for this version."""
 
 
 def extents_of(repository: Repository, content: Content, where: str) -> Iterator[Extent]:

@@ -6,21 +6,19 @@ whether a tree was followed before.
 
 from collections.abc import Callable, Iterator, Sequence
 
-from snap.backends.base import ObjectNotFound, ShortRead
 from snap.errors import IntegrityError, SnapError
 
 from .browse import Place
 from .cache import Cache
 from .codec import DecodeError
-from .content import extents_of
+from .content import DAMAGE, extents_of
 from .digests import STREAM_UNIT
-from .extents import Content, UnknownLayout
+from .extents import Content
 from .ids import BlobId, Kind
 from .repository import Repository
 from .source import NodeType
 from .tree import MAX_DEPTH, Node, check_order, decode_tree
 
-_DAMAGE = (IntegrityError, ShortRead, ObjectNotFound, UnknownLayout)
 _KEPT_IN_MIND = 1 << 15
 """Blobs that were marked last: 6 MiB."""
 
@@ -150,7 +148,7 @@ class LiveBlobs:
             except DecodeError as error:
                 self._report(where, IntegrityError(f"tree blob {id_.hex()}: {error}"))
                 last = b""
-            except _DAMAGE as error:
+            except DAMAGE as error:
                 self._report(where, error)
                 last = b""
             else:
@@ -197,5 +195,5 @@ class LiveBlobs:
             for extent in extents_of(self._repository, content, where):
                 if extent.blob is not None:
                     self._follow_blob(where, extent.blob, content)
-        except _DAMAGE as error:
+        except DAMAGE as error:
             self._report(where, error)

@@ -4,13 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from snap.backends.base import ObjectNotFound, ShortRead
 from snap.errors import IntegrityError, SnapError
 
 from .browse import Place
 from .codec import DecodeError
-from .content import extents_of
-from .extents import Content, UnknownLayout
+from .content import DAMAGE, extents_of
+from .extents import Content
 from .ids import BlobId, Kind, ObjectId, pack_name
 from .live import LiveSet
 from .repository import Repository
@@ -20,7 +19,6 @@ from .tree import MAX_DEPTH, Node, check_order, decode_tree
 
 LISTED = 10_000
 """So many lost paths are kept for the report; all are counted."""
-_DAMAGE = (IntegrityError, ShortRead, ObjectNotFound, UnknownLayout)
 
 
 @dataclass(slots=True)
@@ -162,7 +160,7 @@ class _Search:
             try:
                 nodes = decode_tree(self._repository.load_blob(id_, Kind.TREE))
                 last = check_order(nodes, after=last)
-            except (DecodeError, *_DAMAGE) as error:
+            except (DecodeError, *DAMAGE) as error:
                 part = "a part of the folder" if len(subtree) > 1 else "what is in the folder"
                 problems.append((place, f"{part} is not known: {error}"))
                 continue
@@ -179,7 +177,7 @@ class _Search:
                         self._whole.mark(list_[0])
                 if part.extents is not None:
                     self._require(part._replace(lists=()))
-        except (DecodeError, *_DAMAGE) as error:
+        except (DecodeError, *DAMAGE) as error:
             return str(error)
         return ""
 

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from snap.backends.base import ObjectNotFound, ShortRead
 from snap.errors import IntegrityError
 
 from . import codec
 from .cache import Cache
 from .cache_keys import key_of
 from .codec import DecodeError
+from .content import DAMAGE
 from .digests import STREAM_UNIT
 from .extents import LAYOUT_BLOBS, LAYOUT_PAGES, LAYOUT_RECORDS, LAYOUT_STREAM, UnknownLayout
 from .ids import BlobId, Kind, split_ids
@@ -27,7 +27,6 @@ from .tree import MAX_DEPTH
 _IN_MEMORY = 4_000_000
 """Keys of so many blobs are held in memory, 16 bytes each; of more, the cache is asked."""
 _BATCH = 100_000
-_DAMAGE = (IntegrityError, ShortRead, ObjectNotFound, UnknownLayout)
 
 
 class Numbers:
@@ -93,7 +92,7 @@ class Following:
                 yield from self._below(nodes)
             except DecodeError as error:
                 self._report(where, IntegrityError(f"tree blob {id_.hex()}: {error}"))
-            except _DAMAGE as error:
+            except DAMAGE as error:
                 self._report(where, error)
 
     def _below(self, nodes: Sequence[Any]) -> Iterator[list[BlobId]]:

@@ -17,7 +17,7 @@ from snap.errors import IntegrityError
 
 from . import codec
 from .clock import MINUTE_NS
-from .codec import DecodeError
+from .codec import MIB, DecodeError
 from .compression import Compression, compressor
 from .config import PACKS_IN_FLIGHT_BYTES
 from .digests import Chunks
@@ -25,7 +25,6 @@ from .ids import BlobId, Kind, pack_name
 from .pack import META_PACK, PackBuilder, PackSummary, PendingBlob, pack_kind_of
 from .repository import Repository
 
-MIB = 1 << 20
 Plain = bytes | bytearray | memoryview
 _IN_FLIGHT_BYTES = 16 * MIB
 _BATCH_BYTES = 512 << 10

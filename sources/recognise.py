@@ -2,7 +2,7 @@
 
 import os
 
-_SQLITE_MAGIC = b"SQLite format 3\0"
+SQLITE_MAGIC = b"SQLite format 3\0"
 _COMPRESSED = {
     b"\x1f\x8b": (b".gz", b".tgz"),
     b"\x28\xb5\x2f\xfd": (b".zst", b".zstd"),
@@ -25,7 +25,7 @@ class Inspector:
 
     def look(self, path: bytes, start: bytes) -> None:
         """Note a file by its path and its first 16 bytes."""
-        if start == _SQLITE_MAGIC:
+        if start == SQLITE_MAGIC:
             self._database_count += 1
             if len(self._databases) < _NAMED:
                 self._databases.append(path)

@@ -21,10 +21,9 @@ from snap.repo.source import Attributes, Consistency, Entry, NodeType, ViewRepor
 
 from .files import FileReader, attributes_of
 from .holders import describe_holders
-from .recognise import Inspector
+from .recognise import SQLITE_MAGIC, Inspector
 from .spool import new_spool, unwritable
 
-_MAGIC = b"SQLite format 3\0"
 _WAL_VERSION = 2
 """Bytes 18 and 19 of the header in WAL mode (sqlite.org/fileformat.html §1.3.3)."""
 _STEP_PAGES = 16_384
@@ -82,7 +81,7 @@ class SqliteSource:
                     f"{self._path} is not a file", "name the database file; for a tree use files:"
                 )
             with self._path.open("rb") as file:
-                header = file.read(len(_MAGIC))
+                header = file.read(len(SQLITE_MAGIC))
         except OSError as error:
             raise SourceError(
                 f"{self._path}: {error.strerror}", "check the path and its permissions"
@@ -92,7 +91,7 @@ class SqliteSource:
                 f"{self._path} is empty: it holds no database",
                 "check whether the application writes to another file",
             )
-        if header != _MAGIC:
+        if header != SQLITE_MAGIC:
             raise SourceError(
                 f"{self._path} is not a SQLite database, or is encrypted",
                 "back it up as a file with files:, while nothing writes to it",

@@ -67,7 +67,7 @@ ALLOWED: dict[str, tuple[tuple[int, str, str], ...]] = {
         (11, TAKEN_FOR_DEAD, "it was stopped for longer than a lease lives"),
     ),
 }
-"""Besides 0: exit code, what it says, why. Reading is judged by `Host._may_fail_to_read`."""
+"""Besides 0: exit code, what it says, why. Reading is judged by `Host._judge_reading`."""
 
 
 @dataclass
