@@ -219,7 +219,8 @@ class Nights:
         self.snapshots: dict[ObjectId, Snapshot] = {}
         self.crashes: Counter[tuple[str, str]] = Counter()
         self.parameters = parameters
-        self._chance = random.Random(seed + 1)
+        self._seed = seed
+        self._to_strike: list[tuple[str, str]] = []
         self._usual: dict[tuple[str, str], int] = {}
         self._crash: Crash | None = None
         self._struck = False
@@ -247,26 +248,33 @@ class Nights:
         if number:
             self.life.live(number)
         self._planned += number % 7 == 1
-        if self._planned and not is_quiet and self._chance.random() < 0.4:
-            self._crash = self._next_crash()
+        # Of each night's own: what is drawn later does not hang on what struck before.
+        chance = random.Random(f"{self._seed} {number}")
+        is_due = self._planned > 1 or (self._planned and chance.random() < 0.4)
+        if is_due and not is_quiet:
+            self._crash = self._next_crash(chance)
         try:
             self._all_steps(number)
         except SnapError:
             if not self._struck:
                 raise
             assert self._crash is not None
-            self.crashes[self._crash.step, self._crash.place] += 1
+            struck = self._crash.step, self._crash.place
+            self.crashes[struck] += 1
+            self._to_strike.remove(struck)
             self._planned -= 1
         self._crash, self._struck = None, False
         with self.open(MAIN) as repository:
             self.snapshots |= {s.id: s for s in list_snapshots(repository)}
 
-    def _next_crash(self) -> Crash | None:
-        """Choose a step of which is known how many operations it takes."""
-        if not self._usual:
+    def _next_crash(self, chance: random.Random) -> Crash | None:
+        """Choose a step of which is known how many operations it takes; each, then each again."""
+        self._to_strike = self._to_strike or sorted(self._usual)
+        if not self._to_strike:
             return None
-        (step, place), usual = self._chance.choice(sorted(self._usual.items()))
-        return Crash(step, place, self._chance.randint(1, usual), self._chance.random() < 0.3)
+        step, place = chance.choice(self._to_strike)
+        at = chance.randint(1, self._usual[step, place])
+        return Crash(step, place, at, chance.random() < 0.3)
 
     def _all_steps(self, number: int) -> None:
         self._back_up(number)
