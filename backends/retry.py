@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from .base import Backend, BackendUnavailable, Buffer, ObjectExists, ObjectNotFound, ObjectStat
+from .pause import PROCESS_PAUSES
 
 _T = TypeVar("_T")
 
@@ -37,7 +38,7 @@ class RetryingBackend:
         inner: Backend,
         policy: RetryPolicy | None = None,
         *,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] = PROCESS_PAUSES.pause,
         seconds: Callable[[], float] = time.monotonic,
         chance: random.Random | None = None,
     ) -> None:

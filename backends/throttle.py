@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from .base import Backend, Buffer, ObjectStat
+from .pause import PROCESS_PAUSES
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class ThrottledBackend:
         inner: Backend,
         limits: Limits,
         *,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] = PROCESS_PAUSES.pause,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         self._inner = inner

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from snap.backends.base import Backend, BackendError, ObjectNotFound
+from snap.backends.pause import Interrupted
 from snap.errors import SnapError
 
 from . import codec
@@ -144,6 +145,8 @@ class Lease:
             except (BackendError, RepositoryLocked):
                 # Not fatal yet: the next renewal or `confirm` decides.
                 continue
+            except Interrupted:
+                return
 
     def _renew(self) -> None:
         """Renew, unless others may already have taken us for dead."""
