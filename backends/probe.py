@@ -20,6 +20,7 @@ from .base import (
     RetentionUnsupported,
     ShortRead,
 )
+from .pause import Interrupted
 
 PROBE_PREFIX = "probe/"
 PROBE_DATA_PREFIX = "probe/data-"
@@ -280,7 +281,7 @@ class _Probe:
             try:
                 self._backend.put(name, content, exclusive=True)
                 winners.append(content)
-            except ObjectExists:
+            except (ObjectExists, Interrupted):
                 return
             except BackendError as error:
                 errors.append(error)

@@ -18,6 +18,7 @@ from .base import (
     ObjectStat,
     PutOptions,
 )
+from .pause import PROCESS_PAUSES
 from .wrapper import Wrapper
 
 _T = TypeVar("_T")
@@ -46,7 +47,7 @@ class RetryingBackend(Wrapper):
         inner: Backend,
         policy: RetryPolicy | None = None,
         *,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] = PROCESS_PAUSES.pause,
         seconds: Callable[[], float] = time.monotonic,
         chance: random.Random | None = None,
     ) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Unpack
 
 from .base import Backend, Buffer, PutOptions
+from .pause import PROCESS_PAUSES
 from .wrapper import Wrapper
 
 
@@ -31,7 +32,7 @@ class ThrottledBackend(Wrapper):
         inner: Backend,
         limits: Limits,
         *,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] = PROCESS_PAUSES.pause,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(inner)

@@ -14,6 +14,7 @@ from typing import NoReturn, TextIO
 import click
 
 from snap import __version__
+from snap.backends.pause import PROCESS_PAUSES
 
 from .errors import report_failure
 from .memory import collect_rarely, end_at_once
@@ -93,6 +94,9 @@ def _wants_json(arguments: Sequence[str]) -> bool:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the process: carry out one call and exit."""
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Not where the caller has it ignored, as a shell does for what runs in the background.
+        signal.signal(signal.SIGINT, _interrupt)
     collect_rarely()
     _replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):
@@ -116,7 +120,8 @@ def _replace_closed_streams() -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """End as Ctrl-C does: what is done so far is kept, temporary things are removed."""
+    """End: what is done so far is kept, temporary things are removed, nothing is waited for."""
+    PROCESS_PAUSES.end()
     raise KeyboardInterrupt
 
 

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from snap.backends.base import Backend, BackendError, ObjectNotFound, ObjectStat, PermissionDenied
+from snap.backends.pause import Interrupted
 from snap.errors import SnapError
 
 from . import codec
@@ -147,6 +148,8 @@ class Lease:
             except (BackendError, RepositoryLocked):
                 # Not fatal yet: the next renewal or `confirm` decides.
                 continue
+            except Interrupted:
+                return
 
     def _renew(self) -> None:
         """Renew, unless others may already have taken us for dead."""

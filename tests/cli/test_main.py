@@ -1,7 +1,10 @@
 import json
 import os
+import random
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import click
@@ -313,3 +316,38 @@ def test_a_closed_standard_input_holds_nothing(initialized: Snap, clean: Path) -
     )
     assert done.returncode == 1
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", ["backup", "run", "replicate"])
+def test_what_waits_for_a_slow_line_ends_at_once(
+    number: int, command: str, initialized: Snap, clean: Path, folder: Path
+) -> None:
+    words = '[sources.folder]\nkind = "files"\npath = "folder"\n'
+    words += '[copies.office]\nlocation = "office"\nmedia = "x"\n'
+    (clean / "snap.toml").write_text(words)
+    (folder / "noise").write_bytes(random.Random(1).randbytes(4 << 20))
+    if command == "replicate":
+        initialized.ok("backup", "folder", "-q")
+        initialized.ok("init", "--copy-of", clean / "repo", "-r", clean / "office")
+    slow = ["--limit-upload", "1", "--config", "snap.toml"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, command, *slow],
+        cwd=clean,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    place = clean / ("office" if command == "replicate" else "repo")
+    ends = time.monotonic() + 60
+    while not list((place / "leases").glob("*")) and time.monotonic() < ends:
+        assert process.poll() is None
+        time.sleep(0.05)
+    time.sleep(1)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert err.decode().endswith("snap: error: interrupted\n")
+    assert b"Traceback" not in err
+    assert b"check" not in out
