@@ -8,6 +8,7 @@ from snap.backends.base import ObjectNotFound, ShortRead
 from snap.errors import IntegrityError
 
 from .catalog import Problem, ProblemKind, readable_snapshots
+from .commit import doomed_warning
 from .doomed import list_doomed
 from .holdings import StoredPacks
 from .ids import ID_BYTES, ObjectId, pack_name
@@ -64,7 +65,7 @@ def run_check(
 ) -> CheckReport:
     """Check keys, index, snapshots, trees, and that every blob they need is in a pack that exists.
 
-    And that what prunes marked can be read.
+    What prunes marked and cannot be read is a hint.
 
     ``read_fraction`` of the packs are read whole and every blob in them opened; 1 reads all, 0
     none. Those come first that were not read for longest, ``chance`` decides between equal ones;
@@ -81,8 +82,9 @@ def run_check(
     # What this machine remembers must not hide what is damaged in the store.
     repository.forget_content()
     check_key_slots(repository, findings)
-    for problem in list_doomed(repository.backend, repository.keys).problems:
-        findings.add(problem.object, problem.problem.removeprefix("damaged: "))
+    marks = list_doomed(repository.backend, repository.keys)
+    # No error: nothing that is stored depends on them.
+    findings.hints += map(doomed_warning, marks.problems)
     read_index_anew(repository, findings)
     _check_contradictions(repository, findings)
     presence = _Presence(repository, findings)

@@ -203,7 +203,10 @@ class _Prune:
         """
         self._doomed = list_doomed(self._backend, self._keys)
         for problem in self._doomed.problems:
-            self.report.warnings.append(f"{problem.object}: {problem.problem}")
+            self.report.warnings.append(
+                f"{problem.object}: {problem.problem}: what it named is looked at anew; "
+                "'snap repair' sets it aside"
+            )
         if lease is not None:
             self._tidy()
         live = {state.id: state for state in self._live_leases(lease)}

@@ -275,6 +275,13 @@ def test_what_was_damaged_on_its_way_only_stays_where_it_is(place: Place, prefix
     assert not [name for name in after if name.startswith(ASIDE_PREFIX)]
 
 
+def hints(backend: MemoryBackend, recovery: str) -> list[str]:
+    with open_repository(backend, recovery, cache_dir=None) as repository:
+        report = run_check(repository, read_fraction=1, reporter=SilentReporter())
+        assert report.errors == []
+        return report.hints
+
+
 def put_mark(backend: MemoryBackend, recovery: str, packs: dict[ObjectId, DoomedPack]) -> str:
     with open_repository(backend, recovery, cache_dir=None) as repository:
         return put_doomed(backend, repository.keys, Doomed(1, packs)).name
@@ -283,16 +290,18 @@ def put_mark(backend: MemoryBackend, recovery: str, packs: dict[ObjectId, Doomed
 def test_a_damaged_mark_of_a_prune_is_told_by_check_and_set_aside(place: Place) -> None:
     backend, recovery = place
     name = put_mark(backend, recovery, {ObjectId(b"p" * 32): DoomedPack(1, 5)})
-    assert errors(backend, recovery) == []
+    assert hints(backend, recovery) == []
     flip(backend, name)
-    assert errors(backend, recovery) == [name]
+    (told,) = hints(backend, recovery)
+    assert told.startswith(f"{name}: damaged")
+    assert "'snap repair' sets it aside" in told
     dry = rebuild(backend, recovery, replace(OPTIONS, dry_run=True))
     assert ([p.object for p in dry.aside], names(backend, "doomed/")) == ([name], [name])
     report = rebuild(backend, recovery)
     assert (report.ok, [p.object for p in report.aside]) == (True, [name])
     assert names(backend, "doomed/") == []
     assert len(names(backend, f"{ASIDE_PREFIX}doomed/")) == 1
-    assert errors(backend, recovery) == []
+    assert hints(backend, recovery) == []
 
 
 def test_a_damaged_mark_stays_while_a_prune_may_go_by_it(place: Place) -> None:
