@@ -37,6 +37,15 @@ class Pauses:
             self._sleep(min(left, _STEP_SECONDS))
             left -= _STEP_SECONDS
 
+    def pause_if_going_on(self, seconds: float) -> None:
+        """Wait; but not at all once it is over: what an ending program still does is little.
+
+        Raises:
+            Interrupted: `end` was called meanwhile.
+        """
+        if not self._is_over:
+            self.pause(seconds)
+
 
 PROCESS_PAUSES = Pauses()
 """Those of this process' stores."""

@@ -32,7 +32,7 @@ class ThrottledBackend(Wrapper):
         inner: Backend,
         limits: Limits,
         *,
-        sleep: Callable[[float], None] = PROCESS_PAUSES.pause,
+        sleep: Callable[[float], None] = PROCESS_PAUSES.pause_if_going_on,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(inner)

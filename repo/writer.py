@@ -5,6 +5,7 @@ pack being filled, and the packs on their way are all limited. zstandard, blake3
 release the GIL, so workers use all cores.
 """
 
+import contextlib
 import random
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 import zstandard
 
+from snap.backends.pause import Interrupted
 from snap.errors import IntegrityError
 
 from . import codec
@@ -427,13 +429,18 @@ class BlobWriter:
     def abandon(self) -> None:
         """Stop after an interruption; what was submitted is indexed, so the next run reuses it.
 
-        What is on its way is bounded, a fraction of a second's work, so it is finished.
+        What is on its way is bounded, a fraction of a second's work, so it is finished; but not
+        what waits for a line that is limited, or for the server.
         """
         if self._failure is None:
             self.hand_over()
         self._pool.shutdown(wait=True)
-        if self._failure is None:
-            self.finish()
+        with contextlib.suppress(Interrupted):
+            if self._failure is None:
+                self.finish()
+        self._sealers.shutdown(wait=True)
+        if isinstance(self._failure, Interrupted):
+            self._store_index()
 
     def close(self) -> None:
         """Release the threads."""

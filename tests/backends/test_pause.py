@@ -20,7 +20,7 @@ def test_a_pause_takes_its_time() -> None:
 
 def test_a_thread_that_waits_for_the_line_is_let_go_at_once() -> None:
     pauses = Pauses()
-    store = ThrottledBackend(MemoryBackend(), Limits(upload=1.0), sleep=pauses.pause)
+    store = ThrottledBackend(MemoryBackend(), Limits(upload=1.0), sleep=pauses.pause_if_going_on)
     store.put("a", b"x" * 3600)
     ended: list[BaseException] = []
 
@@ -37,5 +37,6 @@ def test_a_thread_that_waits_for_the_line_is_let_go_at_once() -> None:
     pauses.end()
     thread.join(60)
     assert len(ended) == 1
+    store.put("last", b"x" * 3600)
     with pytest.raises(Interrupted):
         pauses.pause(0.001)
