@@ -8,17 +8,16 @@ import contextlib
 import hashlib
 import io
 import posixpath
-import socket
-import struct
 import tarfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from snap.errors import SourceError
 
 from .neo4j_conf import Neo4jConf
+from .neo4j_docker_job import Job
 from .neo4j_docker_online import Inside, back_up_inside
 from .neo4j_docker_stage import DockerStage
 from .neo4j_server import (
@@ -44,12 +43,7 @@ _HOME = "/var/lib/neo4j"
 _HEAP = "256m"
 _LABEL = "snap.job"
 _KILLED = 137
-_PIECE_BYTES = 1 << 20
-_SAID_BYTES = 16 << 10
 _HTTP_SECONDS = 600
-_STDOUT, _STDERR = 1, 2
-_FRAME = struct.Struct(">BxxxL")
-"""What stands before each piece of a container's output: stream and length."""
 _PASSED_ON = ("JAVA_HOME", "PATH", "NEO4J_ACCEPT_LICENSE_AGREEMENT", "NEO4J_EDITION")
 
 
@@ -256,15 +250,15 @@ class DockerNeo4j:
     @contextmanager
     def _job(
         self, arguments: Sequence[str], *, takes_input: bool = False, program: str = ""
-    ) -> Iterator["_Job"]:
+    ) -> Iterator[Job]:
         with self._explained():
             server = self._container()
             command = [program or f"{self._home()}/bin/neo4j-admin", *arguments]
             container = self._create(server, command, self._owner(server), takes_input=takes_input)
-            job: _Job | None = None
+            job: Job | None = None
             try:
                 self._copy_configuration(container)
-                job = _Job(container, takes_input=takes_input)
+                job = Job(container, takes_input=takes_input)
                 yield job
             finally:
                 if job is not None:
@@ -312,7 +306,7 @@ class DockerNeo4j:
             labels={_LABEL: self._name},
         )
         try:
-            job = _Job(container, takes_input=False)
+            job = Job(container, takes_input=False)
             try:
                 owner = job.read_all().decode().strip()
                 code, said = job.finish()
@@ -413,87 +407,3 @@ def _explain(error: Exception, name: str) -> SourceError | None:
 def _environment(container: "Container") -> dict[str, str]:
     entries: Sequence[str] = container.attrs["Config"]["Env"] or ()
     return dict(entry.split("=", 1) for entry in entries if "=" in entry)
-
-
-class _Job:
-    """A one-off container that runs, and its streams, of which no log is kept."""
-
-    def __init__(self, container: "Container", *, takes_input: bool) -> None:
-        self._container = container
-        self._said = bytearray()
-        params: Mapping[str, int] = {
-            "stdin": int(takes_input),
-            "stdout": 1,
-            "stderr": 1,
-            "stream": 1,
-        }
-        # Before it starts: what it says before somebody listens is lost.
-        api = cast(Any, container.client).api
-        raw = api.attach_socket(container.id, params=dict(params))
-        self._raw = raw
-        self._socket = getattr(raw, "_sock", raw)
-        # Of one's own, so that a dump that takes hours is no hanging request.
-        self._socket.settimeout(None)
-        self._rest = 0
-        self._stream = 0
-        container.start()
-
-    def read(self, length: int) -> bytes:
-        """Return some of standard output, at most ``length`` bytes; none at the end."""
-        while True:
-            if not self._rest:
-                header = self._exactly(_FRAME.size)
-                if len(header) < _FRAME.size:
-                    return b""
-                self._stream, self._rest = _FRAME.unpack(header)
-                continue
-            data = self._socket.recv(min(self._rest, length))
-            if not data:
-                return b""
-            self._rest -= len(data)
-            if self._stream == _STDOUT:
-                return bytes(data)
-            self._said += data
-            del self._said[:-_SAID_BYTES]
-
-    def _exactly(self, length: int) -> bytes:
-        data = b""
-        while len(data) < length:
-            piece = self._socket.recv(length - len(data))
-            if not piece:
-                break
-            data += piece
-        return data
-
-    def read_all(self) -> bytes:
-        """Return all of standard output."""
-        parts = []
-        while part := self.read(_PIECE_BYTES):
-            parts.append(part)
-        return b"".join(parts)
-
-    def end_input_with_program(self) -> None:
-        """Wait until the program ends; what is still being sent to it then fails."""
-        self.finish()
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_WR)
-
-    def send(self, data: ByteStream) -> None:
-        """Write standard input and end it; the program may end before it read all."""
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            while piece := data.read(_PIECE_BYTES):
-                self._socket.sendall(piece)
-            self._socket.shutdown(socket.SHUT_WR)
-
-    def finish(self) -> tuple[int, str]:
-        """Wait for the program's end; return its exit code and the last that it said."""
-        # However long it takes.
-        code = int(self._container.wait(timeout=None)["StatusCode"])
-        return code, self._said.decode("utf-8", "backslashreplace")
-
-    def close(self) -> None:
-        """Close the streams."""
-        with contextlib.suppress(OSError):
-            self._raw.close()
-        with contextlib.suppress(OSError):
-            self._socket.close()
