@@ -97,4 +97,6 @@ def test_an_appended_log_stores_what_was_appended(bench: Bench, piped: bool) -> 
 
 
 def test_what_is_deleted_stores_next_to_nothing(bench: Bench) -> None:
-    assert changed_share(bench, TEXT, TEXT[:50_000] + TEXT[150_000:]) < 0.06
+    # It depends on the key where chunks end: of 400 keys the worst stores 0.044, most 0.02. All
+    # that comes after would be 0.8.
+    assert changed_share(bench, TEXT, TEXT[:50_000] + TEXT[150_000:]) < 0.1
