@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from snap.backends.base import BackendError, BackendUnavailable, StorageFull
+from snap.backends.base import Backend, BackendError, BackendUnavailable, StorageFull
 from snap.backends.faulty import Fault, FaultyBackend
 from snap.backends.memory import MemoryBackend
+from snap.backends.readonly import ReadOnlyBackend
 from snap.errors import IntegrityError, SnapError
 from snap.repo.catalog import list_snapshots
 from snap.repo.clock import system_clock
@@ -51,7 +52,7 @@ def pair(original: Pair) -> Pair:
     return clone(original[0]), clone(original[1]), original[2]
 
 
-def repair(target: MemoryBackend, source: MemoryBackend, credential: str) -> RepairReport:
+def repair(target: MemoryBackend, source: Backend, credential: str) -> RepairReport:
     secrets = unlock_either(target, source, credential)
     owner = Owner("repair", "host", 1)
     return run_repair(target, source, secrets, SilentReporter(), owner=owner, clock=system_clock)
@@ -280,3 +281,13 @@ def test_it_refuses_while_a_prune_runs_where_it_would_put(pair: Pair) -> None:
             repair(target, source, recovery)
         assert objects(target) == before
     assert repair(target, source, recovery).ok
+
+
+def test_a_copy_on_a_read_only_disk_heals(pair: Pair) -> None:
+    target, source, recovery = pair
+    for name in names(target, "data/"):
+        target.delete(name)
+    report = repair(target, ReadOnlyBackend(source), recovery)
+    assert report.ok
+    assert report.healed
+    assert all_are_whole(target, recovery)
