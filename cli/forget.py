@@ -1,10 +1,12 @@
 """``snap forget``: snapshots go, by a policy or by their ids."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import click
 
+from snap.backends.base import BackendError
 from snap.errors import SnapError, UsageError
 from snap.repo.catalog import readable_snapshots
 from snap.repo.clock import MINUTE_NS
@@ -15,11 +17,11 @@ from snap.repo.forget import (
     PolicyOf,
     forget,
     is_held,
-    is_trusted,
     judge,
     last_good_ones,
     stored_times,
 )
+from snap.repo.ids import ObjectId
 from snap.repo.lease import Lease
 from snap.repo.prune import PruneReport
 from snap.repo.repository import Repository
@@ -36,6 +38,7 @@ from .times import LOCAL_ZONE, iso_time, local_time, shown_age
 
 _SKEW_NS = 10 * MINUTE_NS
 """Between this machine's clock and the store's, before it is worth a warning."""
+_TOLD_TIMES = 3
 _SPACE = (
     "their space comes back by 'snap prune': what nothing else needs is marked by the first, and "
     "deleted by one that runs half an hour later or more"
@@ -104,15 +107,18 @@ def command(
         raise UsageError("--explain changes nothing, so it excludes --prune")
     done = Forgotten([], [])
     with open_session(settings) as repository:
-        with lease_for(repository, "forget") as lease:
+        wanted = None if explain is None else find_snapshot(repository, settings, explain)
+        with _leased(repository, settings, only_look=dry_run or wanted is not None) as lease:
             if snapshots:
                 plan = _named(repository, settings, snapshots, allow_last=allow_last)
             else:
                 policies = configured_policies(settings) if policy is None else one_for_all(policy)
-                plan = _by_policy(repository, settings, policies, lease, service=service)
-            if explain is not None:
-                return _explain(plan, find_snapshot(repository, settings, explain), settings)
-            if plan.removed and not dry_run:
+                plan = _by_policy(
+                    repository, settings, policies, lease, service=service, wanted=wanted
+                )
+            if wanted is not None:
+                return _explain(plan, wanted, settings)
+            if plan.removed and not dry_run and lease is not None:
                 done = forget(repository, plan.removed, lease)
         outcome = Outcome(plan, done, dry_run=dry_run)
         pruned = prune.prune_repository(repository, settings) if then_prune else None
@@ -145,16 +151,41 @@ def forget_as_configured(repository: Repository, settings: Settings) -> Outcome:
         return Outcome(plan, forget(repository, plan.removed, lease))
 
 
+@contextmanager
+def _leased(
+    repository: Repository, settings: Settings, *, only_look: bool
+) -> Iterator[Lease | None]:
+    """Hold a lease; none, with a warning, where who only looks may not write."""
+    lease: Lease | None = None
+    with ExitStack() as held:
+        try:
+            lease = held.enter_context(lease_for(repository, "forget"))
+        except BackendError as error:
+            if not only_look:
+                raise
+            print_warning(
+                f"the store's time is not known, and this machine's counts: {error}",
+                as_json=settings.json,
+            )
+        yield lease
+
+
 def _by_policy(
     repository: Repository,
     settings: Settings,
     policy_of_source: PolicyOf,
-    lease: Lease,
+    lease: Lease | None,
     *,
     service: str | None = None,
+    wanted: Snapshot | None = None,
 ) -> _Plan:
-    """Judge all snapshots, and warn of what is odd about their times and services."""
-    now_ns = _earlier(repository.clock(), lease.renewed_ns, settings)
+    """Judge all snapshots, and warn of what is odd about their times and services.
+
+    ``wanted``: the only one whose time is asked about.
+    """
+    now_ns = repository.clock()
+    if lease is not None:
+        now_ns = _earlier(now_ns, lease.renewed_ns, settings)
     stored = stored_times(repository)
     snapshots = _readable(repository)
     if service is not None:
@@ -166,18 +197,31 @@ def _by_policy(
                 f"{', '.join(sorted(everything)) or 'none'}",
                 as_json=settings.json,
             )
-    for snapshot in snapshots:
-        if not is_trusted(snapshot, stored.get(snapshot.id)) and (
-            snapshot.time_ns > stored.get(snapshot.id, 0) + FUTURE_NS
-        ):
-            print_warning(
-                f"snapshot {snapshot.short_id} says it is of {local_time(snapshot.time_ns)}, but "
-                f"the store had it at {local_time(stored[snapshot.id])}: it displaces no other",
-                as_json=settings.json,
-            )
+    asked = snapshots if wanted is None else [s for s in snapshots if s.id == wanted.id]
+    _warn_of_times(asked, stored, settings)
     _warn_of_hosts(snapshots, settings)
     judged = judge(snapshots, stored, policy_of_source, now_ns, LOCAL_ZONE)
     return _Plan(judged)
+
+
+def _warn_of_times(
+    snapshots: Sequence[Snapshot], stored: Mapping[ObjectId, int], settings: Settings
+) -> None:
+    """Warn of snapshots that are older in the store than they say they are."""
+    ahead = [s for s in snapshots if s.id in stored and s.time_ns > stored[s.id] + FUTURE_NS]
+    shown = ahead[:_TOLD_TIMES]
+    for snapshot in shown:
+        print_warning(
+            f"snapshot {snapshot.short_id} says it is of {local_time(snapshot.time_ns)}, but "
+            f"the store had it at {local_time(stored[snapshot.id])}: it displaces no other",
+            as_json=settings.json,
+        )
+    if len(ahead) > len(shown):
+        print_warning(
+            f"{counted(len(ahead) - len(shown), 'more snapshot')} with such a time: they displace "
+            "no other",
+            as_json=settings.json,
+        )
 
 
 def _readable(repository: Repository) -> list[Snapshot]:

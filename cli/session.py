@@ -4,7 +4,7 @@ import os
 import re
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 
 from snap.backends.base import Backend, BackendError, ObjectNotFound
@@ -20,7 +20,13 @@ from snap.repo.catalog import (
 from snap.repo.config import CONFIG_NAME, RepositoryNotFound
 from snap.repo.fallback import Fallback, OtherCopy
 from snap.repo.lease import Lease, Owner
-from snap.repo.repository import SNAPSHOT_PREFIX, Repository, open_repository
+from snap.repo.repository import (
+    SNAPSHOT_PREFIX,
+    Repository,
+    RepositoryRemains,
+    open_repository,
+    refuse_remains,
+)
 from snap.repo.snapshot import FAILED, QUARANTINED, Snapshot
 
 from .copies import CopyPlace
@@ -129,10 +135,19 @@ def require_repository(backend: Backend) -> None:
     try:
         backend.stat(CONFIG_NAME)
     except ObjectNotFound as error:
-        raise RepositoryNotFound(
-            f"no repository at {backend.location}",
-            "check the place, or make a repository there with 'snap init'",
-        ) from error
+        raise _not_found(backend) from error
+
+
+def _not_found(backend: Backend) -> RepositoryNotFound:
+    with suppress(BackendError):
+        try:
+            refuse_remains(backend)
+        except RepositoryRemains as remains:
+            return RepositoryNotFound(str(remains), remains.hint)
+    return RepositoryNotFound(
+        f"no repository at {backend.location}",
+        "check the place, or make a repository there with 'snap init'",
+    )
 
 
 def _print_warnings(repository: Repository, settings: Settings) -> None:

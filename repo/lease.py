@@ -3,12 +3,19 @@
 import contextlib
 import os
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from snap.backends.base import Backend, BackendError, ObjectNotFound, ObjectStat, PermissionDenied
+from snap.backends.base import (
+    Backend,
+    BackendError,
+    ObjectNotFound,
+    ObjectStat,
+    PermissionDenied,
+    StorageFull,
+)
 from snap.backends.pause import Interrupted
 from snap.errors import SnapError
 
@@ -170,6 +177,19 @@ class Lease:
         self._put()
         if self._ran_out:
             raise _taken_for_dead()
+
+
+@contextlib.contextmanager
+def lease_if_allowed(lease: Lease) -> Iterator[Lease | None]:
+    """Hold a lease on a store that is only read; none where it is read-only, or full.
+
+    Only for who notices, and tells, what a prune there takes away meanwhile.
+    """
+    with contextlib.ExitStack() as held:
+        entered: Lease | None = None
+        with contextlib.suppress(PermissionDenied, StorageFull):
+            entered = held.enter_context(lease)
+        yield entered
 
 
 def _taken_for_dead() -> RepositoryLocked:

@@ -22,7 +22,7 @@ from .envelope import open_object
 from .heal_blobs import Secrets, Standing, heal_blobs
 from .ids import Kind, id_of_name, pack_name
 from .index import split_index
-from .lease import Lease, Owner, remove_dead
+from .lease import Lease, Owner, lease_if_allowed, remove_dead
 from .objects import WORKERS, StoredObject, get_verified
 from .progress import Reporter
 from .readme import README_TEXT
@@ -101,9 +101,13 @@ def run_repair(
     run = _Repair(target, source, secrets, reporter, clock)
     broken = _examine_config(target, secrets, run.has_common)
     keys = secrets.keys
-    with Lease(target, keys, owner, clock) as own, Lease(source, keys, owner, clock) as lease:
+    with (
+        Lease(target, keys, owner, clock) as own,
+        lease_if_allowed(Lease(source, keys, owner, clock)) as lease,
+    ):
         for store, held in ((target, own), (source, lease)):
-            remove_dead(store, keys, held, owner.hostname, COPYING)
+            if held is not None:
+                remove_dead(store, keys, held, owner.hostname, COPYING)
         refuse_beside_prune(target, keys, own, owner.hostname)
         run.read()
         run.heal()

@@ -19,7 +19,7 @@ from .copy_needs import CopyIndex, Needs
 from .doomed import list_doomed
 from .ids import ObjectId
 from .index import PackColumns
-from .lease import Lease, Owner, RepositoryLocked, remove_dead
+from .lease import Lease, Owner, RepositoryLocked, lease_if_allowed, remove_dead
 from .live import LiveSet
 from .objects import WORKERS, StoredObject, list_sizes
 from .progress import Reporter
@@ -130,11 +130,12 @@ def _run(run: "_Replication", name: str) -> ReplicateReport:
         return run.count()
     owner, keys, clock = options.owner, repository.keys, repository.clock
     with (
-        Lease(repository.backend, keys, owner, clock) as own,
+        lease_if_allowed(Lease(repository.backend, keys, owner, clock)) as own,
         Lease(backend, keys, owner, clock) as lease,
     ):
         for store, held in ((repository.backend, own), (backend, lease)):
-            remove_dead(store, keys, held, owner.hostname, COPYING)
+            if held is not None:
+                remove_dead(store, keys, held, owner.hostname, COPYING)
         run.lease = lease
         if options.verify:
             run.read_all(name)
@@ -145,7 +146,8 @@ def _run(run: "_Replication", name: str) -> ReplicateReport:
                 break
             run.plan()
             run.put_packs(name)
-        own.confirm()
+        if own is not None:
+            own.confirm()
         lease.confirm()
         run.put_snapshots()
         run.make_sure(lease)

@@ -55,6 +55,10 @@ class ObjectsElsewhere(Elsewhere, Protocol):
         ...
 
 
+class RepositoryRemains(SnapError):
+    """Here are objects of a repository whose ``config`` is gone."""
+
+
 class Repository:
     """An open repository under one capability.
 
@@ -397,12 +401,12 @@ def refuse_remains(backend: Backend) -> None:
     """Refuse a place that has the objects of a repository and no ``config``.
 
     Raises:
-        SnapError: it is such a place.
+        RepositoryRemains: it is such a place.
     """
     if any(True for _ in backend.list(SNAPSHOT_PREFIX)) or any(
         True for _ in backend.list(INDEX_PREFIX)
     ):
-        raise SnapError(
+        raise RepositoryRemains(
             f"{backend.location} holds the remains of a repository that has lost its 'config'",
             "restore it with 'snap repair --from COPY', or choose another place",
         )

@@ -1,5 +1,6 @@
 """``snap forget`` and ``snap hold``."""
 
+import shutil
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -203,3 +204,26 @@ def test_what_hold_did_is_said(nights: tuple[Snap, list[str]]) -> None:
     words = (" is held\n", " is held already\n", " is not held any more\n", " is not held\n")
     for verb, said in zip(("add", "add", "remove", "remove"), words, strict=True):
         assert snap.ok("hold", verb, ids[3]).out.endswith(said)
+
+
+def test_who_only_looks_need_not_be_allowed_to_write(nights: tuple[Snap, list[str]]) -> None:
+    snap, ids = nights
+    shutil.rmtree("repo/leases")
+    Path("repo/leases").write_text("in the way")
+    done = snap.ok("forget", "--keep-last", "1", "--dry-run")
+    assert "9 snapshots would be forgotten" in done.out
+    assert "the store's time is not known" in done.err
+    assert "would go" in snap.ok("forget", "--keep-last", "1", "--explain", ids[0]).out
+    assert snap("forget", "--keep-last", "1").code == 1
+    assert len(snap.ok("snapshots", "--json").json) == 10
+
+
+def test_many_false_times_are_told_in_a_few_lines(initialized: Snap, folder: Path) -> None:
+    snap = initialized
+    ids = [back_up(snap, days_ago(-n)) for n in range(400, 406)]
+    err = snap.ok("forget", "--keep-last", "1", "--dry-run").err
+    assert err.count("it displaces no other") == 3
+    assert "3 more snapshots with such a time" in err
+    err = snap.ok("forget", "--explain", ids[2]).err
+    assert err.count("displace") == 1
+    assert ids[2][:8] in err

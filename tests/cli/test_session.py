@@ -108,3 +108,16 @@ def test_the_latest_of_a_component_is_the_last_snapshot_that_has_it(
     assert "is the last that has it" in result.err
     assert (clean / "out/events.db/events.db").exists()
     assert "is the last that has it" not in initialized.ok("ls", "latest:notes").err
+
+
+def test_a_repository_that_lost_its_config_is_not_called_none(
+    two_snapshots: tuple[Snap, str, str], clean: Path
+) -> None:
+    snap, _, _ = two_snapshots
+    (clean / "repo/config").unlink()
+    for command in ("snapshots", "status", "check"):
+        result = snap(command)
+        assert result.code == 10
+        assert "holds the remains of a repository" in result.err
+        assert "snap repair --from COPY" in result.err
+        assert "snap init" not in result.err

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from snap.backends.base import BackendError, BackendUnavailable, StorageFull
+from snap.backends.base import Backend, BackendError, BackendUnavailable, StorageFull
 from snap.backends.faulty import Fault, FaultyBackend
 from snap.backends.memory import MemoryBackend
+from snap.backends.readonly import ReadOnlyBackend
 from snap.errors import IntegrityError, SnapError
 from snap.repo.catalog import list_snapshots
 from snap.repo.clock import system_clock
@@ -53,7 +54,7 @@ def pair(original: Pair) -> Pair:
     return clone(original[0]), clone(original[1]), original[2]
 
 
-def repair(target: MemoryBackend, source: MemoryBackend, credential: str) -> RepairReport:
+def repair(target: MemoryBackend, source: Backend, credential: str) -> RepairReport:
     secrets = unlock_either(target, source, credential)
     owner = Owner("repair", "host", 1)
     return run_repair(target, source, secrets, SilentReporter(), owner=owner, clock=system_clock)
@@ -302,3 +303,13 @@ def test_a_damaged_mark_of_a_prune_is_told(pair: Pair) -> None:
     keys = unlock_either(target, source, recovery).keys
     flip(target, put_doomed(target, keys, Doomed(1)).name)
     assert any("counts as held" in text for text in repair(target, source, recovery).warnings)
+
+
+def test_a_copy_on_a_read_only_disk_heals(pair: Pair) -> None:
+    target, source, recovery = pair
+    for name in names(target, "data/"):
+        target.delete(name)
+    report = repair(target, ReadOnlyBackend(source), recovery)
+    assert report.ok
+    assert report.healed
+    assert all_are_whole(target, recovery)

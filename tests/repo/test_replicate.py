@@ -13,6 +13,7 @@ from snap.backends.base import (
 )
 from snap.backends.faulty import Fault, FaultyBackend
 from snap.backends.memory import MemoryBackend
+from snap.backends.readonly import ReadOnlyBackend
 from snap.errors import IntegrityError, SnapError
 from snap.repo import copy_needs
 from snap.repo.catalog import list_snapshots
@@ -385,3 +386,21 @@ def test_a_mark_in_the_copy_that_cannot_be_read_stops_it_only_beside_a_prune_the
     report = replicate(filled, place)
     assert report.snapshots == 2
     assert any("counts as held" in text for text in report.warnings)
+
+
+@pytest.mark.parametrize("is_full", [False, True], ids=["read-only", "full"])
+def test_a_repository_that_nothing_can_be_written_to_is_copied(
+    filled: Repository, recovery_key: str, is_full: bool
+) -> None:
+    place = new_copy(filled)
+    full = Fault("put", error=lambda: StorageFull("no space left"), times=None)
+    store = FaultyBackend(filled.backend, full) if is_full else ReadOnlyBackend(filled.backend)
+    with open_repository(store, recovery_key, cache_dir=None) as repository:
+        assert replicate(repository, place).ok
+    assert contents(place, recovery_key) == [files(1), files(2)]
+    down = Fault("put", error=lambda: BackendUnavailable("gone"), times=None)
+    with (
+        open_repository(FaultyBackend(store, down), recovery_key, cache_dir=None) as repository,
+        pytest.raises(BackendUnavailable),
+    ):
+        replicate(repository, place)
