@@ -104,6 +104,7 @@ def test_files_that_are_due_to_be_written_by_someone_are_waited_for(
         holder.communicate(b"\n")
 
 
+@pytest.mark.slow
 def test_what_a_dead_program_left_due_is_taken_as_it_is_and_told(
     chroma_folder: Path, tmp_path: Path
 ) -> None:

@@ -77,6 +77,7 @@ def all_of(service: Neo4jService) -> dict[str, tuple[dict[bytes, bytes], ViewRep
     return found
 
 
+@pytest.mark.slow
 def test_one_stop_serves_both_databases_and_the_server_goes_on(
     populated: RealNeo4j, tmp_path: Path
 ) -> None:
@@ -116,6 +117,7 @@ def test_one_stop_serves_both_databases_and_the_server_goes_on(
     assert populated.pid() != pid
 
 
+@pytest.mark.slow
 def test_an_error_between_two_dumps_starts_the_server(populated: RealNeo4j, tmp_path: Path) -> None:
     service = service_of(populated, tmp_path)
     with pytest.raises(RuntimeError, match="disk"), service.hold():

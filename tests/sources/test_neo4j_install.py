@@ -211,6 +211,7 @@ with open(sys.argv[1], "r+b") as file:
 """
 
 
+@pytest.mark.slow
 def test_no_server_is_started_while_a_program_has_a_database(neo4j_server: RealNeo4j) -> None:
     neo4j_server.start()
     neo4j_server.stop()
@@ -238,6 +239,7 @@ def test_no_server_is_started_while_a_program_has_a_database(neo4j_server: RealN
     neo4j_server.wait_online()
 
 
+@pytest.mark.slow
 def test_a_server_that_is_still_starting_counts_as_running(neo4j_server: RealNeo4j) -> None:
     install = Neo4jInstall(neo4j_server.home)
     note = neo4j_server.home / "run/neo4j.pid"
@@ -270,6 +272,7 @@ def test_a_stale_pid_file_is_no_server(stopped: RealNeo4j) -> None:
         note.unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can run it as somebody else")
 def test_as_root_everything_in_the_data_stays_its_owners(open_path: Path) -> None:
     with neo4j_in(open_path) as server:
@@ -337,6 +340,7 @@ def test_the_install_is_found_on_the_search_path(stopped: RealNeo4j, tmp_path: P
     assert Neo4jInstall.find(search=str(tmp_path)).home == stopped.home
 
 
+@pytest.mark.slow
 def test_a_package_has_its_programs_configuration_and_data_apart(
     neo4j_server: RealNeo4j, tmp_path: Path
 ) -> None:

@@ -149,8 +149,7 @@ def test_its_own_words_are_told_with_what_to_look_at(said: str, hint: str) -> No
 
 
 # ------------------------------------------------------ a real Community server
-
-
+@pytest.mark.slow
 def test_communitys_program_refuses_and_its_server_goes_on(
     server: RealNeo4j, claims_enterprise: None, tmp_path: Path
 ) -> None:
@@ -174,6 +173,7 @@ def test_communitys_program_refuses_and_its_server_goes_on(
     assert left_beside(server) == []
 
 
+@pytest.mark.slow
 def test_offline_stops_a_server_even_if_it_is_enterprise(
     server: RealNeo4j, claims_enterprise: None, tmp_path: Path
 ) -> None:

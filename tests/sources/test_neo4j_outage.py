@@ -25,6 +25,7 @@ def outage_of(server: RealNeo4j, folder: Path) -> Outage:
     return Outage(Neo4jInstall(server.home), options, folder, system_clock)
 
 
+@pytest.mark.slow
 def test_a_server_is_noted_stopped_started_and_asked(
     running_neo4j: RealNeo4j, tmp_path: Path
 ) -> None:
@@ -38,6 +39,7 @@ def test_a_server_is_noted_stopped_started_and_asked(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_database_that_something_else_started_while_it_was_dumped_comes_online(
     running_neo4j: RealNeo4j, tmp_path: Path
 ) -> None:
@@ -68,6 +70,7 @@ def test_the_note_of_a_process_that_lives_is_not_mended(
     assert len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_a_half_done_exchange_is_undone_even_of_a_server_that_was_started_by_hand(
     running_neo4j: RealNeo4j, tmp_path: Path
 ) -> None:
