@@ -42,6 +42,8 @@ from .neo4j_server import (
 )
 from .neo4j_view import DumpView, MemoryReader
 
+_COUNTS = ("nodes", "relationships", "labels", "relationship_types")
+
 
 class Neo4jService:
     """One server, and the sources that share its stop.
@@ -144,12 +146,18 @@ class Neo4jService:
             )
 
     def unchanged_since(self, source: "_DatabaseSource") -> int | None:
-        """Return the last transaction of a database if it is the one that was recorded."""
+        """Return the last transaction of a database if it is the one that was recorded.
+
+        A database that was restored, or made anew, and written to since may have come to the same
+        number: what it holds has to be as much as then, too.
+        """
         before = self._previous(source.name)
-        now = self._before[source.database].transaction
-        if before is None or now is None or before.get("last_transaction") != now:
+        seen = self._before[source.database]
+        if before is None or before.get("last_transaction") != seen.transaction:
             return None
-        return now
+        if any(seen.statistics.get(what) != before.get(what) for what in _COUNTS):
+            return None
+        return seen.transaction
 
     @contextmanager
     def open(self, source: "_DatabaseSource") -> Iterator[DumpView]:
