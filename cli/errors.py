@@ -32,6 +32,10 @@ def report_failure(error: BaseException, *, as_json: bool) -> int:
     if isinstance(error, BrokenPipeError):
         # The reader of our output has gone: it knows, and nobody else is there to be told.
         return FAILED
+    if isinstance(error, click.exceptions.NoArgsIsHelpError) and as_json:
+        path = error.ctx.command_path if error.ctx is not None else "snap"
+        print_error("missing command", f"see '{path} --help'", code=error.exit_code, as_json=True)
+        return error.exit_code
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         print(error.format_message(), file=sys.stderr)
         return error.exit_code

@@ -160,8 +160,8 @@ def print_report(report: PruneReport, settings: Settings, *, dry_run: bool) -> N
     if report.rescued:
         print_line(f"{counted(report.rescued, 'marked pack')} needed again and kept")
     print_line(
-        f"{shown_size(report.kept_bytes - report.unused_bytes)} in use, and "
-        f"{shown_size(report.unused_bytes)} in the same packs is not"
+        f"{shown_size(report.kept_bytes - report.unused_bytes)} in use, "
+        f"{shown_size(report.unused_bytes)} unused in the same packs"
     )
 
 

@@ -19,6 +19,7 @@ from snap.repo.catalog import (
 )
 from snap.repo.config import CONFIG_NAME, RepositoryNotFound
 from snap.repo.fallback import Fallback, OtherCopy
+from snap.repo.forget import FUTURE_NS
 from snap.repo.lease import Lease, Owner
 from snap.repo.repository import (
     SNAPSHOT_PREFIX,
@@ -34,7 +35,7 @@ from .memory import limit_heap
 from .output import print_warning
 from .password import read_password
 from .settings import Settings
-from .times import LOCAL_ZONE
+from .times import LOCAL_ZONE, local_time
 
 # A time has colons of its own: its longest form is tried before the colon that ends it.
 _SELECTOR = re.compile(
@@ -207,6 +208,12 @@ def find_snapshot(
             raise
         raise IntegrityError(words_of(damaged[0])) from None
     _mention_newer(snapshots, found, selector, settings)
+    if selector.startswith("latest") and found.time_ns > repository.clock() + FUTURE_NS:
+        print_warning(
+            f"snapshot {found.short_id} says it is of {local_time(found.time_ns)}, which is still "
+            "to come: a clock was wrong, or it does not tell the truth; name another by its id",
+            as_json=settings.json,
+        )
     return found
 
 

@@ -351,3 +351,13 @@ def test_what_waits_for_a_slow_line_ends_at_once(
     assert err.decode().endswith("snap: error: interrupted\n")
     assert b"Traceback" not in err
     assert b"check" not in out
+
+
+@pytest.mark.parametrize("group", ["hold", "key", "config"])
+def test_a_group_without_a_command_is_an_error_for_programs_too(snap: Snap, group: str) -> None:
+    result = snap("--json", group)
+    assert result.code == 2
+    told = json.loads(result.err)
+    assert (told["message_type"], told["code"]) == ("error", 2)
+    assert f"snap {group} --help" in told["hint"]
+    assert "Usage: " in snap(group).err

@@ -121,3 +121,13 @@ def test_a_repository_that_lost_its_config_is_not_called_none(
         assert "holds the remains of a repository" in result.err
         assert "snap repair --from COPY" in result.err
         assert "snap init" not in result.err
+
+
+def test_latest_from_the_future_is_pointed_out(initialized: Snap, folder: Path) -> None:
+    ahead = initialized.ok("backup", "folder", "--json", "--time", "2222-02-02").summary
+    words = f"snapshot {ahead['snapshot_id'][:8]} says it is of 2222-02-02"
+    assert words in initialized.ok("ls", "latest").err
+    assert words not in initialized.ok("ls", ahead["snapshot_id"]).err
+    initialized.ok("forget", ahead["snapshot_id"], "--allow-last", "-q")
+    initialized.ok("backup", "folder", "-q")
+    assert initialized.ok("ls", "latest").err == ""
