@@ -123,9 +123,13 @@ class DoomedList:
         """Return the packs that count as not held."""
         return frozenset(id_ for record in self.records for id_ in record.packs)
 
-    def forgotten(self) -> frozenset[ObjectId]:
-        """Return the first ids of snapshots that were forgotten here."""
-        return frozenset(id_ for record in self.records for id_ in record.snapshots)
+    def forgotten(self, since_ns: int = 0) -> frozenset[ObjectId]:
+        """Return the first ids of snapshots that were forgotten here since then.
+
+        By the clock of the store.
+        """
+        recent = (record for record in self.records if record.stored_ns >= since_ns)
+        return frozenset(id_ for record in recent for id_ in record.snapshots)
 
 
 def list_doomed(backend: Backend, keys: Keys) -> DoomedList:

@@ -24,6 +24,8 @@ _HOUR_NS = 60 * MINUTE_NS
 _DAY_NS = 24 * _HOUR_NS
 FUTURE_NS = _HOUR_NS
 """A snapshot may be so much younger than its object: clocks differ a little."""
+_TOLD_NS = 3 * _DAY_NS
+"""A mark that is older says it no longer: a prune lets go of it when it is seven days old."""
 PAST_NS = 2 * _DAY_NS
 """It may be so much older than its object, on top of how long the backup took."""
 
@@ -171,7 +173,8 @@ def forget(repository: Repository, snapshots: Sequence[Snapshot], lease: Lease) 
     lease.confirm()
     former = _revisions(repository, snapshots)
     gone = frozenset(s.original or s.id for s in snapshots)
-    if not gone <= list_doomed(repository.backend, repository.keys).forgotten():
+    doomed = list_doomed(repository.backend, repository.keys)
+    if not gone <= doomed.forgotten(lease.renewed_ns - _TOLD_NS):
         # Else an earlier run said so already, and the store kept them.
         mark = Doomed(repository.clock(), snapshots=gone)
         put_doomed(repository.backend, repository.keys, mark)

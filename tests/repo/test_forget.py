@@ -65,15 +65,22 @@ def test_what_the_store_will_not_delete_is_told_and_the_rest_goes(
     assert [s.id for s in list_snapshots(repository)] == [s.id for s in snapshots[1:]]
 
 
-def test_what_the_store_keeps_is_marked_once_however_often_it_is_tried(
+def test_what_the_store_keeps_is_marked_once_in_some_days_however_often_it_is_tried(
     repository: Repository, snapshots: list[Snapshot], backend: MemoryBackend, clock: FakeClock
 ) -> None:
     fault = Fault("delete", SNAPSHOT_PREFIX, times=None, error=lambda: ObjectRetained("retained"))
     repository.backend = FaultyBackend(backend, fault)
-    for _ in range(3):
-        with held_lease(repository, clock) as lease:
-            assert len(forget(repository, snapshots[:1], lease).refused) == 1
-    assert len(list(backend.list("doomed/"))) == 1
+
+    def marks_after(tries: int) -> int:
+        for _ in range(tries):
+            with held_lease(repository, clock) as lease:
+                assert len(forget(repository, snapshots[:1], lease).refused) == 1
+        return len(list(backend.list("doomed/")))
+
+    assert marks_after(tries=3) == 1
+    # The mark goes before the snapshot does, were it the only one.
+    clock.now_ns += 4 * DAY_NS
+    assert marks_after(tries=3) == 2
 
 
 def test_whose_lease_ran_out_deletes_nothing(
