@@ -1,11 +1,12 @@
 """From what people write after ``-r`` to a store."""
 
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote
 
 from snap.errors import UsageError
 
-from .base import Backend, BackendError
+from .base import Backend, BackendError, BackendUnavailable
 from .local import LocalBackend
 from .retry import RetryingBackend
 from .s3 import S3Backend
@@ -14,11 +15,16 @@ from .sftp_place import place_of_url
 from .throttle import Limits, ThrottledBackend
 
 
-def open_backend(location: str, limits: Limits | None = None) -> Backend:
+def open_backend(
+    location: str,
+    limits: Limits | None = None,
+    *,
+    tell: Callable[[BackendUnavailable], None] | None = None,
+) -> Backend:
     """Return the store at ``location``, with its wrappers.
 
     A folder, ``file:///folder``, ``sftp://user@host:port/folder`` or ``s3://bucket/prefix``. What
-    is tried again counts for the limits as often as it is tried.
+    is tried again counts for the limits as often as it is tried; ``tell`` hears of it.
 
     Raises:
         UsageError: not a location that this version can open.
@@ -27,7 +33,7 @@ def open_backend(location: str, limits: Limits | None = None) -> Backend:
     store = _open(location)
     if limits is not None and limits != Limits():
         store = ThrottledBackend(store, limits)
-    return RetryingBackend(store)
+    return RetryingBackend(store, tell=tell)
 
 
 _KINDS = "write a folder, sftp://user@host/folder or s3://BUCKET/PREFIX"

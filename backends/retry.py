@@ -4,6 +4,7 @@ Only `BackendUnavailable` is retried: everything else is final by its class.
 """
 
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from .pause import PROCESS_PAUSES
 from .wrapper import Wrapper
 
 _T = TypeVar("_T")
+_SILENT_SECONDS = 60.0
+"""So long nothing is told again of a store that fails on and on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +53,44 @@ class RetryingBackend(Wrapper):
         sleep: Callable[[float], None] = PROCESS_PAUSES.pause,
         seconds: Callable[[], float] = time.monotonic,
         chance: random.Random | None = None,
+        tell: Callable[[BackendUnavailable], None] | None = None,
     ) -> None:
+        """Try what fails for now again.
+
+        ``tell`` hears of a failure when the same was in vain twice, at most once a minute; on the
+        thread that waits.
+        """
         super().__init__(inner)
         self._policy = policy or RetryPolicy()
         self._sleep = sleep
         self._seconds = seconds
         self._chance = chance or random.Random()
+        self._tell = tell
+        self._told_lock = threading.Lock()
+        self._told_at = float("-inf")
 
     def _try(self, action: Callable[[], _T]) -> _T:
         failures = self._begin()
         while True:
             try:
                 return action()
-            except BackendUnavailable:
-                if not failures.wait():
+            except BackendUnavailable as error:
+                if not self._wait(failures, error):
                     raise
+
+    def _wait(self, failures: "_Failures", error: BackendUnavailable) -> bool:
+        """Wait before the next attempt; False when there is to be none."""
+        if not failures.may_go_on():
+            return False
+        if failures.count > 1 and self._tell is not None:
+            now = self._seconds()
+            with self._told_lock:
+                is_news = now - self._told_at >= _SILENT_SECONDS
+                self._told_at = now if is_news else self._told_at
+            if is_news:
+                self._tell(error)
+        failures.wait()
+        return True
 
     def _begin(self) -> "_Failures":
         return _Failures(self._policy, self._sleep, self._seconds, self._chance)
@@ -113,8 +139,8 @@ class RetryingBackend(Wrapper):
                     if stat.name not in seen:
                         seen.add(stat.name)
                         yield stat
-            except BackendUnavailable:
-                if not failures.wait():
+            except BackendUnavailable as error:
+                if not self._wait(failures, error):
                     raise
             else:
                 return
@@ -151,17 +177,21 @@ class _Failures:
         self._sleep = sleep
         self._seconds = seconds
         self._chance = chance
-        self._count = 0
+        self.count = 0
+        self._left = 0.0
         self._end = 0.0
 
-    def wait(self) -> bool:
-        """Count a failure and wait before the next attempt; False when there is to be none."""
+    def may_go_on(self) -> bool:
+        """Count a failure; return whether there is to be another attempt."""
         policy, now = self._policy, self._seconds()
-        self._count += 1
-        if self._count == 1:
+        self.count += 1
+        if self.count == 1:
             self._end = now + policy.give_up_after_seconds
-        if self._count >= policy.attempts or now >= self._end:
-            return False
-        longest = min(policy.longest_wait_seconds, policy.first_wait_seconds * 2**self._count)
-        self._sleep(min(self._end - now, self._chance.uniform(0, longest)))
-        return True
+        self._left = self._end - now
+        return self.count < policy.attempts and self._left > 0
+
+    def wait(self) -> None:
+        """Wait before the next attempt."""
+        policy = self._policy
+        longest = min(policy.longest_wait_seconds, policy.first_wait_seconds * 2**self.count)
+        self._sleep(min(self._left, self._chance.uniform(0, longest)))

@@ -1,7 +1,6 @@
 """``snap check --backend``: whether the store keeps what it has to promise."""
 
 from snap.backends.base import Backend, BackendError
-from snap.backends.location import open_backend
 from snap.backends.probe import Level, ProbeReport, Promise, probe_store
 from snap.errors import IntegrityError
 from snap.repo.clock import system_clock
@@ -9,7 +8,7 @@ from snap.repo.config import CONFIG_NAME, FormatTooNew, StoreRecord, decode_conf
 
 from .errors import DAMAGED, OK
 from .output import print_json, print_line, print_table
-from .session import location_of, require_repository
+from .session import location_of, open_store, require_repository
 from .settings import Settings
 from .times import iso_time, local_time
 
@@ -19,7 +18,7 @@ def check_backend(settings: Settings) -> int:
 
     Needs no password: what was recorded is not authenticated, and decides nothing.
     """
-    backend = open_backend(location_of(settings))
+    backend = open_store(settings, location_of(settings), limited=False)
     try:
         require_repository(backend)
         recorded = _recorded(backend)

@@ -8,7 +8,6 @@ from dataclasses import replace
 import click
 
 from snap.backends.base import Backend
-from snap.backends.location import open_backend
 from snap.backends.probe import Level, probe_store
 from snap.errors import UsageError
 from snap.repo.clock import system_clock
@@ -21,7 +20,7 @@ from .copies import place_of
 from .options import SnapCommand
 from .output import print_json, print_line, print_warning
 from .password import choose_password
-from .session import location_of, open_session
+from .session import location_of, open_session, open_store
 from .settings import Settings
 
 DEFAULT_KDF_SECONDS = 0.5
@@ -68,7 +67,7 @@ def command(
         if label is not None:
             raise UsageError("--label is for the key of a new repository; a copy has the same keys")
         return _make_copy(settings, copy_of)
-    backend = open_backend(location_of(settings), settings.limits)
+    backend = open_store(settings, location_of(settings))
     try:
         refuse_existing(backend)
         password = choose_password(settings)
@@ -94,7 +93,7 @@ def command(
 def _make_copy(settings: Settings, primary: str) -> int:
     location = location_of(settings)
     with open_session(replace(settings, repository=place_of(settings, primary))) as repository:
-        backend = open_backend(location, settings.limits)
+        backend = open_store(settings, location)
         try:
             refuse_taken(repository, backend)
             store = _probe(backend, settings)

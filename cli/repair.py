@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from snap.backends.location import open_backend
 from snap.errors import IntegrityError, UsageError
 from snap.repo.clock import system_clock
 from snap.repo.config import CONFIG_NAME
@@ -24,7 +23,7 @@ from .options import SnapCommand
 from .output import counted, print_json, print_line, print_table, print_warning, shown_size
 from .password import read_password
 from .progress import open_reporter
-from .session import location_of, open_session
+from .session import location_of, open_session, open_store
 from .settings import Settings
 
 
@@ -64,8 +63,8 @@ def _owner() -> Owner:
 
 
 def _heal(settings: Settings, place: CopyPlace) -> int:
-    target = open_backend(location_of(settings), settings.limits)
-    copy = open_backend(place.location, settings.limits)
+    target = open_store(settings, location_of(settings))
+    copy = open_store(settings, place.location)
     try:
         secrets = unlock_either(target, copy, read_password(settings))
         with open_reporter(settings, "") as reporter:
@@ -142,7 +141,7 @@ def _rebuild(settings: Settings, *, read_data: bool, dry_run: bool) -> int:
 
 def _mend_config(settings: Settings, error: IntegrityError, *, dry_run: bool) -> None:
     """Write ``config`` anew where that is why the repository could not be opened."""
-    backend = open_backend(location_of(settings), settings.limits)
+    backend = open_store(settings, location_of(settings))
     try:
         is_mended = mend_config(backend, read_password(settings), system_clock, dry_run=dry_run)
     finally:

@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from snap.backends.base import Backend
-from snap.backends.location import open_backend
 from snap.backends.memory import MemoryBackend
 from snap.errors import SnapError
 from snap.repo.config import RepositoryNotFound
@@ -25,7 +24,7 @@ from .options import SnapCommand
 from .output import counted, print_json, print_line, print_table, shown_duration, shown_size
 from .progress import ShownReporter, Ticks, open_reporter
 from .retention import keeps_of_copy
-from .session import open_session, words_of
+from .session import open_session, open_store, words_of
 from .settings import Settings
 
 
@@ -119,7 +118,7 @@ class CopyRun:
         return "make it: snap init --copy-of {} -r {}".format(*places)
 
     def _replicate(self, outcome: Outcome) -> None:
-        backend = open_backend(outcome.copy.location, self.settings.limits)
+        backend = open_store(self.settings, outcome.copy.location)
         try:
             if self.make and _is_missing(self.repository, backend):
                 outcome.made = True

@@ -84,8 +84,22 @@ def open_session(settings: Settings, copies: Sequence[CopyPlace] = ()) -> Iterat
             _print_warnings(repository, settings)
 
 
+def open_store(settings: Settings, location: str, *, limited: bool = True) -> Backend:
+    """Open a place, and tell while it does not answer; ``limited`` as the line is to be.
+
+    Raises:
+        UsageError, BackendError: as `open_backend`.
+    """
+
+    def tell(error: BackendError) -> None:
+        if not settings.quiet:
+            print_warning(f"{error}; trying again", as_json=settings.json)
+
+    return open_backend(location, settings.limits if limited else None, tell=tell)
+
+
 def _open(settings: Settings, location: str) -> Repository:
-    backend = open_backend(location, settings.limits)
+    backend = open_store(settings, location)
     try:
         require_repository(backend)
         password = read_password(settings)
@@ -122,8 +136,7 @@ def lease_for(repository: Repository, operation: str) -> Lease:
 def other_copies(places: Sequence[CopyPlace], settings: Settings) -> list[OtherCopy]:
     """Return copies as those that are opened when they are needed."""
     return [
-        OtherCopy(place.name, partial(open_backend, place.location, settings.limits))
-        for place in places
+        OtherCopy(place.name, partial(open_store, settings, place.location)) for place in places
     ]
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from snap.backends.location import open_backend
 from snap.repo.catalog import is_regular, latest_revisions
 from snap.repo.clock import SECOND_NS
 from snap.repo.replicate import Keeps, first_id
@@ -30,6 +29,7 @@ from snap.repo.verified import Coverage
 from .copies import REPOSITORY, copies_beside, place_in_use
 from .output import counted, print_line, print_table
 from .retention import keeps_of_copy
+from .session import open_store
 from .settings import Settings
 from .times import iso_time, local_time, shown_age
 from .verification import moment_before, parse_age, shown_verified, verified_record
@@ -92,7 +92,7 @@ def examine_copies(
     asked = {s.id for s in snapshots if is_regular(s)}
     for copy in configured:
         standing = examine_copy(
-            repository, partial(open_backend, copy.location, settings.limits), snapshots, since_ns
+            repository, partial(open_store, settings, copy.location), snapshots, since_ns
         )
         place = Place(copy.name, copy.media, copy.is_offsite, standing)
         wanted = _wanted(snapshots, standing, keeps_of_copy(settings, copy.location))

@@ -57,6 +57,32 @@ def test_it_gives_up_after_so_many_attempts() -> None:
         assert (len(faulty.calls), len(waits.seconds)) == (4, 3)
 
 
+def test_what_fails_twice_is_told_at_most_once_a_minute() -> None:
+    told: list[str] = []
+    now = 0.0
+    faulty = FaultyBackend(MemoryBackend(), Fault("*", times=None))
+    store = RetryingBackend(
+        faulty,
+        RetryPolicy(attempts=4),
+        sleep=Waits(),
+        seconds=lambda: now,
+        tell=lambda error: told.append(str(error)),
+    )
+    for _ in range(3):
+        with pytest.raises(BackendUnavailable):
+            store.get("a")
+    assert len(told) == 1
+    now += 61
+    with pytest.raises(BackendUnavailable):
+        list(store.list(""))
+    assert len(told) == 2
+    now += 61
+    faulty.faults[:] = [Fault("get", times=1)]
+    with pytest.raises(ObjectNotFound):
+        store.get("a")
+    assert len(told) == 2, "one failure is not worth a word"
+
+
 def test_it_gives_up_after_so_long() -> None:
     now = [1000.0]
     faulty = FaultyBackend(MemoryBackend(), Fault("get", times=None))

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -65,18 +66,18 @@ def test_what_is_no_rate_is_refused_with_the_form(initialized: Snap, text: str) 
     assert "20M" in result.err
 
 
-@pytest.mark.parametrize("module", ["init", "session"])
+@pytest.mark.parametrize("name", ["init", "snapshots"])
 def test_the_limits_reach_the_repository(
-    initialized: Snap, monkeypatch: pytest.MonkeyPatch, module: str, tmp_path: Path
+    initialized: Snap, monkeypatch: pytest.MonkeyPatch, name: str, tmp_path: Path
 ) -> None:
     seen: list[Limits | None] = []
 
-    def opened(location: str, limits: Limits | None = None) -> Backend:
+    def opened(location: str, limits: Limits | None = None, **others: Any) -> Backend:
         seen.append(limits)
-        return open_backend(location, limits)
+        return open_backend(location, limits, **others)
 
-    monkeypatch.setattr(f"snap.cli.{module}.open_backend", opened)
-    if module == "init":
+    monkeypatch.setattr("snap.cli.session.open_backend", opened)
+    if name == "init":
         command = ["init", "-r", str(tmp_path / "other"), "--kdf-seconds", "0"]
     else:
         command = ["snapshots"]

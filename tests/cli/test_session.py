@@ -1,10 +1,14 @@
+import json
+import re
 from pathlib import Path
 
 import pytest
 
+from snap.backends.pause import PROCESS_PAUSES
 from snap.cli.session import filter_snapshots, split_selector
 from snap.errors import UsageError
 from snap.repo.snapshot import Snapshot
+from tests.servers.services import free_port
 
 from .conftest import Snap, flip_last_byte
 
@@ -93,6 +97,20 @@ def test_a_damaged_cache_is_said_and_costs_nothing(
 def test_an_unknown_kind_of_place_is_a_usage_error(snap: Snap) -> None:
     result = snap("snapshots", "--repo", "ftp://host/x")
     assert result.code == 2
+
+
+def test_a_store_that_does_not_answer_is_told_of_while_it_is_tried_again(
+    snap: Snap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PROCESS_PAUSES, "_sleep", lambda _: None)
+    place = f"sftp://127.0.0.1:{free_port()}/repository"
+    result = snap("snapshots", "-r", place)
+    assert result.code == 1
+    assert re.search(r"^snap: warning: .*refused; trying again$", result.err, re.MULTILINE)
+    assert result.err.count("trying again") == 1
+    assert "trying again" not in snap("snapshots", "-r", place, "-q").err
+    warning, error = map(json.loads, snap("snapshots", "-r", place, "--json").err.splitlines())
+    assert (warning["message_type"], error["message_type"]) == ("warning", "error")
 
 
 def test_the_latest_of_a_component_is_the_last_snapshot_that_has_it(
