@@ -19,7 +19,13 @@ def test_a_pause_takes_its_time() -> None:
 
 
 def test_a_thread_that_waits_for_the_line_is_let_go_at_once() -> None:
-    pauses = Pauses()
+    waits = threading.Event()
+
+    def sleep(seconds: float) -> None:
+        waits.set()
+        time.sleep(seconds)
+
+    pauses = Pauses(sleep)
     store = ThrottledBackend(MemoryBackend(), Limits(upload=1.0), sleep=pauses.pause_if_going_on)
     store.put("a", b"x" * 3600)
     ended: list[BaseException] = []
@@ -32,7 +38,7 @@ def test_a_thread_that_waits_for_the_line_is_let_go_at_once() -> None:
 
     thread = threading.Thread(target=put)
     thread.start()
-    time.sleep(0.3)
+    assert waits.wait(60)
     assert thread.is_alive()
     pauses.end()
     thread.join(60)
