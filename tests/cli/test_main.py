@@ -344,6 +344,7 @@ def test_what_waits_for_a_slow_line_ends_at_once(
     while not list((place / "leases").glob("*")) and time.monotonic() < ends:
         assert process.poll() is None
         time.sleep(0.05)
+    # By now it waits, which nobody can see from here; if not yet, it has to end as well.
     time.sleep(1)
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
