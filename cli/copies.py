@@ -4,13 +4,16 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from snap.errors import UsageError
 
-from .config_file import CopyTable
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from .config_file import CopyTable
 
 REPOSITORY = "repository"
 """What the configured repository is called among its copies."""
@@ -154,5 +157,5 @@ def media_of(location: str) -> str:
     return scheme if separator and scheme != "file" else "disk"
 
 
-def _place(table: CopyTable) -> CopyPlace:
+def _place(table: "CopyTable") -> CopyPlace:
     return CopyPlace(table.name, table.location, table.media, table.offsite)

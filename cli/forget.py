@@ -8,10 +8,9 @@ import click
 
 from snap.backends.base import BackendError
 from snap.errors import SnapError, UsageError
-from snap.repo.catalog import readable_snapshots
+from snap.repo.catalog import FUTURE_NS, readable_snapshots
 from snap.repo.clock import MINUTE_NS
 from snap.repo.forget import (
-    FUTURE_NS,
     Forgotten,
     Judged,
     PolicyOf,

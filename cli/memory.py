@@ -7,6 +7,7 @@ was freed stays: a backup of 3 GB of noise peaked at 309 MiB without this and at
 """
 
 import gc
+from collections.abc import Mapping
 
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
@@ -15,7 +16,8 @@ _MAPPED_FROM_BYTES = 4 << 20
 _KEPT_BYTES = 64 << 20
 """Free memory at the heap's end up to this is not given back to the system only to be asked for and
 zeroed again for the next blob: 5.1 s of system time for 2.4 GB without, 3.9 with it."""
-
+_MAPPED_AT_RESTORE_BYTES = 16 << 20
+_KEPT_AT_RESTORE_BYTES = 128 << 20
 
 _COLLECT_EVERY = 20_000
 """New objects that start a collection of cycles. With Python's 700 a backup of many small files
@@ -37,6 +39,27 @@ def end_at_once() -> None:
 
 def limit_heap() -> None:
     """Tell glibc's allocator to use one arena and to map large blocks; nothing elsewhere."""
+    _tell_allocator(
+        {
+            _M_ARENA_MAX: 1,
+            _M_MMAP_THRESHOLD: _MAPPED_FROM_BYTES,
+            _M_TRIM_THRESHOLD: _KEPT_BYTES,
+        }
+    )
+
+
+def keep_large_blocks() -> None:
+    """Have what a restore reads at once stay mapped from one read to the next.
+
+    It holds as many of these blocks from its begin to its end, all alike, so memory does not grow:
+    178 MiB instead of 173, and 0.7 s of system time instead of 0.85 for 1 GB from S3.
+    """
+    _tell_allocator(
+        {_M_MMAP_THRESHOLD: _MAPPED_AT_RESTORE_BYTES, _M_TRIM_THRESHOLD: _KEPT_AT_RESTORE_BYTES}
+    )
+
+
+def _tell_allocator(settings: Mapping[int, int]) -> None:
     import ctypes  # noqa: PLC0415 - a printed version needs none
 
     try:
@@ -44,6 +67,5 @@ def limit_heap() -> None:
     except (OSError, AttributeError):
         # Another C library has other habits and no such call.
         return
-    mallopt(_M_ARENA_MAX, 1)
-    mallopt(_M_MMAP_THRESHOLD, _MAPPED_FROM_BYTES)
-    mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+    for name, value in settings.items():
+        mallopt(name, value)

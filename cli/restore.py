@@ -29,6 +29,7 @@ from .copies import copy_option, fallback_copies
 from .errors import DAMAGED, INCOMPLETE, OK, print_error, words_of_os_error, worst
 from .errors import FAILED as EXIT_FAILED
 from .losses import Gaps
+from .memory import keep_large_blocks
 from .neo4j_dump import neo4j_dump
 from .options import SnapCommand
 from .output import (
@@ -116,6 +117,7 @@ def command(settings: Settings, /, **arguments: Any) -> int:
         raise UsageError("nothing says where to restore to", "add --target FOLDER, or --in-place")
     root = Path(request.target)
     with open_session(settings, others) as repository:
+        keep_large_blocks()
         chosen = find_snapshot(repository, settings, selector, place)
         components, path = _chosen_components(chosen, place)
         if request.dry_run:

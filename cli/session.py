@@ -4,13 +4,14 @@ import os
 import re
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 
 from snap.backends.base import Backend, BackendError, ObjectNotFound
 from snap.backends.location import open_backend
 from snap.errors import IntegrityError, SnapError, UsageError
 from snap.repo.catalog import (
+    FUTURE_NS,
     Problem,
     SnapshotNotFound,
     is_regular,
@@ -19,7 +20,6 @@ from snap.repo.catalog import (
 )
 from snap.repo.config import CONFIG_NAME, RepositoryNotFound
 from snap.repo.fallback import Fallback, OtherCopy
-from snap.repo.forget import FUTURE_NS
 from snap.repo.lease import Lease, Owner
 from snap.repo.repository import (
     SNAPSHOT_PREFIX,
@@ -99,14 +99,16 @@ def open_store(settings: Settings, location: str, *, limited: bool = True) -> Ba
 
 
 def _open(settings: Settings, location: str) -> Repository:
-    backend = open_store(settings, location)
-    try:
-        require_repository(backend)
-        password = read_password(settings)
-        return open_repository(backend, password, cache_dir=settings.cache_dir)
-    except BaseException:
-        backend.close()
-        raise
+    with ExitStack() as opened:
+        backend = open_store(settings, location)
+        opened.callback(backend.close)
+        password = partial(read_password, settings)
+        try:
+            repository = open_repository(backend, password, cache_dir=settings.cache_dir)
+        except RepositoryNotFound as error:
+            raise _not_found(backend) from error
+        opened.pop_all()
+    return repository
 
 
 def _open_first(settings: Settings, others: list[CopyPlace], error: SnapError) -> Repository:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from snap.backends.base import Backend, ObjectNotFound, ShortRead
 from snap.errors import IntegrityError, SnapError, UsageError
 
-from .clock import SECOND_NS
+from .clock import MINUTE_NS, SECOND_NS
 from .codec import DecodeError
 from .crypto import Keys
 from .envelope import open_object
@@ -22,6 +22,8 @@ BEFORE_RESTORE_TAG = "before-restore"
 """Of snapshots that keep what a restore in place replaced."""
 HELD_TAG = "held"
 """Of snapshots that stay whatever retention says."""
+FUTURE_NS = 60 * MINUTE_NS
+"""A snapshot may be so much younger than its object, or than now: clocks differ a little."""
 
 
 class ProblemKind(StrEnum):

@@ -21,8 +21,11 @@ from .config import (
 )
 from .objects import get_verified
 from .readme import README_TEXT
-from .repository import Repository, refuse_remains
+from .repository import INDEX_PREFIX, SNAPSHOT_PREFIX, Repository, refuse_remains
 from .slots import KEY_PREFIX
+
+COPIED_PREFIXES = (KEY_PREFIX, "data/", "meta/", INDEX_PREFIX, SNAPSHOT_PREFIX)
+"""What a copy has of its repository. Leases, ``doomed`` and ``checks`` are about one place."""
 
 
 class ForeignRepository(SnapError):

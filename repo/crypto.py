@@ -6,7 +6,7 @@ only, so no state has to be kept to keep them unique.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import blake3
 from cryptography.exceptions import InvalidTag
@@ -108,6 +108,7 @@ class DataPrivateKey:
             + x25519.X25519PrivateKey.generate().private_bytes_raw()
         )
 
+    @cached_property
     def _parts(self) -> tuple[mlkem.MLKEM768PrivateKey, x25519.X25519PrivateKey]:
         return (
             mlkem.MLKEM768PrivateKey.from_seed_bytes(self.raw[:_MLKEM_SEED_BYTES]),
@@ -116,7 +117,7 @@ class DataPrivateKey:
 
     def public(self) -> DataPublicKey:
         """Return the public half."""
-        kem, curve = self._parts()
+        kem, curve = self._parts
         return DataPublicKey(
             kem.public_key().public_bytes_raw() + curve.public_key().public_bytes_raw()
         )
@@ -127,7 +128,7 @@ class DataPrivateKey:
         Raises:
             DecodeError: it does not open.
         """
-        private = hpke.MLKEM768X25519PrivateKey(*self._parts())
+        private = hpke.MLKEM768X25519PrivateKey(*self._parts)
         try:
             key = _SUITE.decrypt(sealed, private, info=_pack_key_info(repository_id))
         except (InvalidTag, ValueError) as error:

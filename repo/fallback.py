@@ -14,12 +14,11 @@ from snap.errors import IntegrityError, SnapError
 from .blobs import BlobReader
 from .cache import Location
 from .codec import DecodeError
-from .copy import open_copy
+from .copy import COPIED_PREFIXES, open_copy
 from .envelope import open_object
 from .ids import BlobId, Kind, ObjectId, id_of_name, pack_name
 from .index import split_index
 from .objects import get_verified, list_sizes
-from .replicate import COPIED_PREFIXES
 from .repository import INDEX_PREFIX, Repository
 
 _NAMED = 3

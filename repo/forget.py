@@ -11,7 +11,7 @@ from datetime import tzinfo
 
 from snap.backends.base import BackendError, ObjectNotFound
 
-from .catalog import BEFORE_RESTORE_TAG, HELD_TAG, load_snapshot
+from .catalog import BEFORE_RESTORE_TAG, FUTURE_NS, HELD_TAG, load_snapshot
 from .clock import MINUTE_NS
 from .doomed import Doomed, list_doomed, put_doomed
 from .ids import ObjectId, id_of_name
@@ -20,10 +20,7 @@ from .repository import SNAPSHOT_PREFIX, Repository
 from .retention import Candidate, Policy, decide
 from .snapshot import QUARANTINED, SUCCESS, Component, Snapshot
 
-_HOUR_NS = 60 * MINUTE_NS
-_DAY_NS = 24 * _HOUR_NS
-FUTURE_NS = _HOUR_NS
-"""A snapshot may be so much younger than its object: clocks differ a little."""
+_DAY_NS = 24 * 60 * MINUTE_NS
 _TOLD_NS = 3 * _DAY_NS
 """A mark that is older says it no longer: a prune lets go of it when it is seven days old."""
 PAST_NS = 2 * _DAY_NS

@@ -14,7 +14,7 @@ from snap.errors import IntegrityError
 from .catalog import Problem, ProblemKind, latest_revisions, readable_snapshots, snapshot_at
 from .commit import read_doomed
 from .config import RepositoryConfig
-from .copy import open_copy
+from .copy import COPIED_PREFIXES, open_copy
 from .copy_needs import CopyIndex, Needs
 from .doomed import list_doomed
 from .ids import ObjectId
@@ -35,8 +35,6 @@ COPYING = frozenset({OPERATION, "repair"})
 """What leases are called whose owners write only whole objects under their own names."""
 _PLANS = 4
 """So often what is to be put is found out anew, because the repository changed meanwhile."""
-COPIED_PREFIXES = (KEY_PREFIX, "data/", "meta/", INDEX_PREFIX, SNAPSHOT_PREFIX)
-"""What a copy has of its repository. Leases, ``doomed`` and ``checks`` are about one place."""
 
 
 Keeps = Callable[[Sequence[Snapshot]], Set[ObjectId]]

@@ -7,6 +7,7 @@ lives in the engines beside it.
 import contextlib
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -414,14 +415,15 @@ def refuse_remains(backend: Backend) -> None:
 
 def open_repository(
     backend: Backend,
-    credential: str,
+    credential: str | Callable[[], str],
     *,
     cache_dir: Path | None,
     clock: Clock = system_clock,
 ) -> Repository:
-    """Open a repository with a passphrase or a recovery key.
+    """Open a repository with a passphrase or a recovery key, or what is called to ask for one.
 
-    ``cache_dir`` is the folder for cache files; None keeps the cache in a temporary folder.
+    It is asked for once there is a repository. ``cache_dir`` is the folder for cache files; None
+    keeps the cache in a temporary folder.
 
     Raises:
         RepositoryNotFound: there is none here.
@@ -449,7 +451,7 @@ def open_repository(
 
 
 def unlock(
-    backend: Backend, credential: str, warnings: list[str]
+    backend: Backend, credential: str | Callable[[], str], warnings: list[str]
 ) -> tuple[RepositoryConfig, Keys, KeySlot]:
     """Return what opens a repository; raises as `open_repository`, which does the rest."""
     try:
@@ -460,6 +462,8 @@ def unlock(
             "check the place, or make a repository there with 'snap init'",
         ) from error
     config = decode_config(stored_config)
+    if not isinstance(credential, str):
+        credential = credential()
     keys, slot = open_any_slot(backend, credential, config.repository_id, warnings)
     check_config(stored_config, keys.config_key)
     return config, keys, slot

@@ -4,7 +4,6 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
 from itertools import groupby
 from operator import attrgetter
 
@@ -19,7 +18,9 @@ from .target import Piece, Target
 
 _WORKERS = 3
 """On two cores: while one waits for the store or the disk, two work. More for a store that likes
-more requests at once: there it is the answers that are waited for."""
+more requests at once: there it is the answers that are waited for. What has come is opened by so
+many all the same: eight take the cores' own memory from each other, 1.85 s instead of 1.77 for 1 GB
+from S3."""
 _QUEUED_TASKS = 4
 RANGE_BYTES = 2 << 20
 """Stored bytes that are read at once; a larger blob is read alone."""
@@ -118,6 +119,7 @@ class Scatter:
         self._reporter = reporter
         self._lock = threading.Lock()
         self._small = threading.Lock()
+        self._opening = threading.Semaphore(_WORKERS)
         self.failed: dict[int, IntegrityError] = {}
         self.files = 0
         self.bytes = 0
@@ -151,7 +153,7 @@ class Scatter:
         stored = self._read(task) if task.shared is None else None
         # Threads that each do next to nothing between two calls to the system only take the
         # interpreter's lock from each other: of 60,000 files, 8.6 s with one and 12 s with three.
-        with self._small if task.is_of_small_slices() else nullcontext():
+        with self._small if task.is_of_small_slices() else self._opening:
             self._write_blobs(task, blobs, stored)
 
     def _write_blobs(self, task: Task, blobs: list[PlannedBlob], stored: memoryview | None) -> None:

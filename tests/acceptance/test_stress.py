@@ -49,7 +49,7 @@ def place(
     else:
         url = request.getfixturevalue("bucket").url
         urls = {one: url.replace("some/prefix", one) for one in ("repository", "copy")}
-        yield Place(urls, ("boto3", "snap.backends.s3"))
+        yield Place(urls, ("botocore.session", "snap.backends.s3"))
 
 
 def at_work(host: Host, until: float) -> None:

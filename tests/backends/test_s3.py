@@ -343,18 +343,18 @@ def test_a_clock_that_is_hours_off_is_named(
         assert "clock" in caught.value.hint
 
 
-def test_a_missing_boto3_is_said_with_the_extra_to_install(
+def test_a_missing_botocore_is_said_with_the_extra_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     real = builtins.__import__
 
     def without(name: str, *rest: Any, **named: Any) -> Any:
-        if name.startswith("boto3"):
+        if name.startswith("botocore"):
             raise ImportError(name)
         return real(name, *rest, **named)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(BackendError, match="boto3") as caught:
+    with pytest.raises(BackendError, match="botocore") as caught:
         open_backend("s3://bucket")
     assert "snap-backup[s3]" in caught.value.hint
 
