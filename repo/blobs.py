@@ -37,8 +37,12 @@ _OPEN_PACKS = 1024
 """How many packs' headers and keys are kept: 1.2 KiB each, an opening costs 0.1 ms."""
 
 _SMALL_PACK_BYTES = 1 << 20
-_SMALL_PACKS = 8
-"""Metadata packs up to that size are read as a whole, and so many are kept."""
+"""Metadata packs up to that size are read as a whole."""
+_ASKED_OFTEN = 3
+"""So is any other of which as many blobs were asked for, where a request takes as long as megabytes
+do: a backup of 1 GB leaves 2 MB of metadata, and a restore needs 27 blobs of it, in any order."""
+_WHOLE_PACKS_BYTES = 27 << 20
+"""What is kept of them: three of the largest, or many small ones."""
 _ASKING = 16
 """Headers and small packs that are asked for at once, of different packs."""
 
@@ -69,7 +73,9 @@ class BlobReader:
         self._asking = [threading.Lock() for _ in range(_ASKING)]
         self._headers: OrderedDict[ObjectId, PackHeader] = OrderedDict()
         self._pack_keys: OrderedDict[tuple[ObjectId, int], bytes] = OrderedDict()
-        self._small_packs: OrderedDict[ObjectId, bytes] = OrderedDict()
+        self._whole_packs: OrderedDict[ObjectId, bytes] = OrderedDict()
+        self._asked: OrderedDict[ObjectId, int] = OrderedDict()
+        self._is_far = backend.parallel_requests > 1
         self._loading = threading.Lock()
         self._loads = 0
         self._in_vain = 0
@@ -93,7 +99,7 @@ class BlobReader:
     def forget(self) -> None:
         """Read from the store again what was kept of packs."""
         with self._lock:
-            for kept in (self._headers, self._pack_keys, self._small_packs):
+            for kept in (self._headers, self._pack_keys, self._whole_packs):
                 kept.clear()
 
     def read(self, id_: BlobId, kind: Kind) -> bytes:
@@ -189,30 +195,48 @@ class BlobReader:
 
     def _stored(self, location: Location, name: str) -> bytes:
         entry = location.entry
-        pack = self._small_pack(location, name) if entry.kind in METADATA_BLOBS else None
+        pack = self._whole_pack(location, name) if entry.kind in METADATA_BLOBS else None
         if pack is not None:
             return pack[entry.offset : entry.offset + entry.stored_length]
         return self._backend.get(name, entry.offset, entry.stored_length)
 
-    def _small_pack(self, location: Location, name: str) -> bytes | None:
-        """Return a metadata pack as a whole, None where it is large or not whole.
+    def _whole_pack(self, location: Location, name: str) -> bytes | None:
+        """Return a metadata pack as a whole, None where it is too large or not whole.
 
-        What a day's backup adds is one such pack, and a restore needs most of it.
+        What a day's backup adds is one small pack, and a restore needs most of it.
         """
-        with self._asking_for(location.pack_id):
+        id_ = location.pack_id
+        with self._asking_for(id_):
             with self._lock:
-                kept = self._small_packs.get(location.pack_id)
-            if kept is None:
-                kept = self._read_small_pack(location, name)
-                with self._lock:
-                    _keep(self._small_packs, location.pack_id, kept, _SMALL_PACKS)
+                kept = self._whole_packs.get(id_)
+                asked = self._asked[id_] = self._asked.get(id_, 0) + 1
+                while len(self._asked) > _OPEN_PACKS:
+                    self._asked.popitem(last=False)
+            if kept is None and asked in (1, _ASKED_OFTEN):
+                kept = self._read_whole_pack(location, name, is_asked_often=asked > 1)
+                self._keep_whole_pack(id_, kept)
             return kept or None
 
-    def _read_small_pack(self, location: Location, name: str) -> bytes:
-        """Return a small pack that is what its name says, else nothing: it is read by blobs."""
+    def _keep_whole_pack(self, id_: ObjectId, pack: bytes | None) -> None:
+        if pack is None:
+            return
+        with self._lock:
+            _keep(self._whole_packs, id_, pack)
+            while sum(map(len, self._whole_packs.values())) > _WHOLE_PACKS_BYTES:
+                self._whole_packs.popitem(last=False)
+
+    def _read_whole_pack(
+        self, location: Location, name: str, *, is_asked_often: bool
+    ) -> bytes | None:
+        """Return a pack that is what its name says, nothing where it is to be read by blobs.
+
+        None where that is only so until more of it is asked for.
+        """
         summary = self._cache.pack(location.pack_id)
-        if summary is None or summary.size_bytes > _SMALL_PACK_BYTES:
+        if summary is None or summary.size_bytes > _WHOLE_PACKS_BYTES // 3:
             return b""
+        if summary.size_bytes > _SMALL_PACK_BYTES and not is_asked_often:
+            return None if self._is_far else b""
         try:
             pack = self._backend.get(name, 0, summary.size_bytes)
         except ShortRead:

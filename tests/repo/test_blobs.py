@@ -135,6 +135,47 @@ def test_a_small_metadata_pack_is_read_once_as_a_whole(
     assert len(counting.calls) == 1
 
 
+@pytest.mark.parametrize(("is_far", "most"), [(True, 4), (False, 100)])
+def test_a_large_one_is_read_as_a_whole_where_requests_are_dear_and_much_of_it_is_needed(
+    repository: Repository,
+    backend: MemoryBackend,
+    monkeypatch: pytest.MonkeyPatch,
+    is_far: bool,
+    most: int,
+) -> None:
+    back_up(repository, DictSource({b"a/%d/f" % n: b"plain" for n in range(12)}))
+    places = metadata_places(repository, backend)
+    monkeypatch.setattr("snap.repo.blobs._SMALL_PACK_BYTES", 10)
+    monkeypatch.setattr(MemoryBackend, "parallel_requests", 8 if is_far else 1)
+    reader, counting = asked(repository, backend)
+    assert reader.read_at(places[0], Kind(places[0].entry.kind))
+    assert len(counting.calls) == 2, "the blob and the pack's header: one is not worth more"
+    for place in places[1:]:
+        assert reader.read_at(place, Kind(place.entry.kind))
+    assert len(counting.calls) == min(most, 1 + len(places))
+
+
+def test_no_more_packs_are_kept_than_there_is_room_for(
+    repository: Repository, backend: MemoryBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(4):
+        back_up(repository, DictSource({b"f%d" % n: b"plain%d" % n}))
+    packs = [p for p in repository.cache.packs() if pack_name(p.kind, p.id).startswith("meta/")]
+    places = [
+        Location(pack.id, pack.kind, entry)
+        for pack in packs
+        for entry in repository.cache.entries_of(pack.id)
+    ]
+    monkeypatch.setattr(
+        "snap.repo.blobs._WHOLE_PACKS_BYTES", 3 * max(pack.size_bytes for pack in packs)
+    )
+    reader, counting = asked(repository, backend)
+    for place in places:
+        assert reader.read_at(place, Kind(place.entry.kind))
+    assert len(reader._whole_packs) == 3
+    assert len(counting.calls) == 4
+
+
 def test_of_a_damaged_small_metadata_pack_all_else_can_be_read(
     repository: Repository, backend: MemoryBackend
 ) -> None:
