@@ -14,15 +14,6 @@ from snap.repo.repository import Repository
 from snap.repo.restore import RestoreResult, run_restore
 from snap.repo.snapshot import SUCCESS, Component, Snapshot
 from snap.sources.folder import FolderTarget
-from snap.sources.neo4j_restore import (
-    FileDigests,
-    dump_name,
-    how_to_restore,
-    is_backup,
-    is_dump,
-    verify_dump,
-    write_dump,
-)
 from snap.sources.verify import verify_component
 
 from .copies import copy_option, fallback_copies
@@ -30,7 +21,6 @@ from .errors import DAMAGED, INCOMPLETE, OK, print_error, words_of_os_error, wor
 from .errors import FAILED as EXIT_FAILED
 from .losses import Gaps
 from .memory import keep_large_blocks
-from .neo4j_dump import neo4j_dump
 from .options import SnapCommand
 from .output import (
     counted,
@@ -202,8 +192,7 @@ class _Run:
 
     def _write(self, outcome: _Outcome, path: Place, reporter: ShownReporter) -> None:
         component = outcome.component
-        if is_dump(component) and not path:
-            self._write_dump(outcome, reporter)
+        if component.kind.startswith("neo4j") and not path and self._write_dump(outcome, reporter):
             return
         reporter.start(component.name, component.bytes if not path else None)
         try:
@@ -227,24 +216,35 @@ class _Run:
             outcome.proofs = verify_component(component.kind, outcome.target, component.statistics)
             self._mention_gaps(outcome, reporter)
 
-    def _write_dump(self, outcome: _Outcome, reporter: ShownReporter) -> None:
-        """Write a Neo4j database as the dump that its own program loads."""
+    def _write_dump(self, outcome: _Outcome, reporter: ShownReporter) -> bool:
+        """Write a Neo4j database as the dump that its own program loads; false if it is none."""
+        # All that knows Neo4j takes as long to load as a fifth of what a restore of files needs.
+        from snap.sources import neo4j_restore as neo4j  # noqa: PLC0415 - as said
+
+        from .neo4j_dump import neo4j_dump  # noqa: PLC0415 - as said
+
         component = outcome.component
-        path = outcome.target / dump_name(component)
-        digests: FileDigests = {}
+        if not neo4j.is_dump(component):
+            return False
+        path = outcome.target / neo4j.dump_name(component)
+        digests: neo4j.FileDigests = {}
         reporter.start(component.name, None)
         try:
             pieces = neo4j_dump(self._repository, self._snapshot, component, digests)
-            written = write_dump(pieces, path, overwrite=self._overwrite, advance=reporter.advance)
+            written = neo4j.write_dump(
+                pieces, path, overwrite=self._overwrite, advance=reporter.advance
+            )
         finally:
             reporter.finish()
         outcome.result.files, outcome.result.bytes = 1, written
-        outcome.proofs = verify_dump(path, component, digests)
-        if is_backup(component):
-            told = f"its server takes it with {how_to_restore(component, str(path.absolute()))}"
+        outcome.proofs = neo4j.verify_dump(path, component, digests)
+        if neo4j.is_backup(component):
+            how = neo4j.how_to_restore(component, str(path.absolute()))
+            told = f"its server takes it with {how}"
             outcome.result.warnings.append(told)
             reporter.warn(f"{component.name}: {told}")
         self._mention_gaps(outcome, reporter)
+        return True
 
     @staticmethod
     def _mention_gaps(outcome: _Outcome, reporter: ShownReporter) -> None:
