@@ -67,11 +67,14 @@ def _measure_server(bench: Bench, server: Server, data: Path, label: str) -> Non
     restores: Runs = {kind.name: [] for kind in kinds}
     copies: Runs = {kind.name: [] for kind in kinds}
     for number in range(bench.repeat):
-        for kind in kinds:
-            tool = _tool(bench, kind, server, f"r{number}")
+        # One after the other, each kind of work: a shared machine is not as fast all the time.
+        tools = [_tool(bench, kind, server, f"r{number}") for kind in kinds]
+        for tool in tools:
             tool.init()
-            backups[kind.name].append(tool.backup(data))
-            restores[kind.name].append(bench.restore_once(tool, data))
+            backups[tool.name].append(tool.backup(data))
+        for tool in tools:
+            restores[tool.name].append(bench.restore_once(tool, data))
+        for kind in kinds:
             copies[kind.name].append(_copy(bench, kind, server, data, f"c{number}"))
     bench.note_runs(f"{label}: first backup", backups, budget)
     bench.note_runs(f"{label}: restore", restores, budget)

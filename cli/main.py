@@ -17,7 +17,7 @@ from snap import __version__
 from snap.backends.pause import PROCESS_PAUSES
 
 from .errors import report_failure
-from .memory import collect_rarely, end_at_once
+from .memory import collect_later, end_at_once
 from .options import SnapGroup
 from .settings import settings_from_environment
 
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         # Not where the caller has it ignored, as a shell does for what runs in the background.
         signal.signal(signal.SIGINT, _interrupt)
-    collect_rarely()
+    collect_later()
     _replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character gets an escape, not an error.

@@ -31,7 +31,7 @@ from snap.repo.repository import (
 from snap.repo.snapshot import FAILED, QUARANTINED, Snapshot
 
 from .copies import CopyPlace
-from .memory import limit_heap
+from .memory import collect_rarely, limit_heap
 from .output import print_warning
 from .password import read_password
 from .settings import Settings
@@ -76,6 +76,7 @@ def open_session(settings: Settings, copies: Sequence[CopyPlace] = ()) -> Iterat
     except (BackendError, RepositoryNotFound, IntegrityError) as error:
         repository = _open_first(settings, others, error)
     with repository:
+        collect_rarely()
         _print_warnings(repository, settings)
         try:
             with Fallback(repository, other_copies(others, settings)):

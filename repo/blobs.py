@@ -37,10 +37,11 @@ _OPEN_PACKS = 1024
 """How many packs' headers and keys are kept: 1.2 KiB each, an opening costs 0.1 ms."""
 
 _SMALL_PACK_BYTES = 1 << 20
-"""Metadata packs up to that size are read as a whole."""
+_SMALL_FAR_PACK_BYTES = 4 << 20
+"""Metadata packs up to that size are read as a whole; larger ones where a request takes as long as
+megabytes do. A backup of 1 GB leaves 2 MB, and a restore needs 27 blobs of them, in any order."""
 _ASKED_OFTEN = 3
-"""So is any other of which as many blobs were asked for, where a request takes as long as megabytes
-do: a backup of 1 GB leaves 2 MB of metadata, and a restore needs 27 blobs of it, in any order."""
+"""There any other is read as a whole as well once so many of its blobs were asked for."""
 _WHOLE_PACKS_BYTES = 27 << 20
 """What is kept of them: three of the largest, or many small ones."""
 _ASKING = 16
@@ -76,6 +77,7 @@ class BlobReader:
         self._whole_packs: OrderedDict[ObjectId, bytes] = OrderedDict()
         self._asked: OrderedDict[ObjectId, int] = OrderedDict()
         self._is_far = backend.parallel_requests > 1
+        self._small_bytes = _SMALL_FAR_PACK_BYTES if self._is_far else _SMALL_PACK_BYTES
         self._loading = threading.Lock()
         self._loads = 0
         self._in_vain = 0
@@ -235,7 +237,7 @@ class BlobReader:
         summary = self._cache.pack(location.pack_id)
         if summary is None or summary.size_bytes > _WHOLE_PACKS_BYTES // 3:
             return b""
-        if summary.size_bytes > _SMALL_PACK_BYTES and not is_asked_often:
+        if summary.size_bytes > self._small_bytes and not is_asked_often:
             return None if self._is_far else b""
         try:
             pack = self._backend.get(name, 0, summary.size_bytes)

@@ -146,6 +146,7 @@ def test_a_large_one_is_read_as_a_whole_where_requests_are_dear_and_much_of_it_i
     back_up(repository, DictSource({b"a/%d/f" % n: b"plain" for n in range(12)}))
     places = metadata_places(repository, backend)
     monkeypatch.setattr("snap.repo.blobs._SMALL_PACK_BYTES", 10)
+    monkeypatch.setattr("snap.repo.blobs._SMALL_FAR_PACK_BYTES", 10)
     monkeypatch.setattr(MemoryBackend, "parallel_requests", 8 if is_far else 1)
     reader, counting = asked(repository, backend)
     assert reader.read_at(places[0], Kind(places[0].entry.kind))
