@@ -141,7 +141,8 @@ class CopyIndex:
         """Return what the copy's index has to say, once the packs are there.
 
         Index objects of the repository that can be put as they are, and packs that need one of the
-        copy's own, since what else their index object names is not there.
+        copy's own, since what else their index object names is not there, or not for long: a prune
+        that has rewritten the copy's index is about to delete what is doomed.
         """
         cache = self._repository.cache
         named = self.named()
@@ -156,7 +157,9 @@ class CopyIndex:
             present = {
                 pack
                 for pack, found in columns.items()
-                if found is not None and there.get(pack_name(found.kind, pack)) == found.size_bytes
+                if found is not None
+                and pack not in doomed
+                and there.get(pack_name(found.kind, pack)) == found.size_bytes
             }
             if present == columns.keys():
                 as_they_are.append(name)

@@ -301,6 +301,9 @@ class _Replication:
         self.report.packs += len(self._put(packs))
         if moved:
             self._move()
+        if self.lease is not None:
+            # Who took us for dead may have deleted what the index objects would name.
+            self.lease.confirm()
         self._put_index()
         self._reporter.finish()
 

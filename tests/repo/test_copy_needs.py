@@ -7,6 +7,8 @@ from snap.repo.catalog import list_snapshots
 from snap.repo.clock import MINUTE_NS
 from snap.repo.copy import create_copy
 from snap.repo.doomed import list_doomed
+from snap.repo.ids import Kind
+from snap.repo.index import join_columns
 from snap.repo.lease import Owner
 from snap.repo.progress import SilentReporter
 from snap.repo.repair import RepairReport, run_repair, unlock_either
@@ -89,6 +91,35 @@ def test_what_is_about_to_be_deleted_there_or_was_goes_there_in_new_packs(
     assert replicate(repository, place, keeps=lambda s: {s[-1].id}).ok
     assert not {name[-64:] for name in packs_of(place)} & gone
     assert restored(place, recovery_key, clock)[-1] == {**files(1), b"more": noise(9)}
+
+
+def test_no_index_object_comes_that_names_what_a_prune_is_about_to_delete_there(
+    repository: Repository, place: MemoryBackend, recovery_key: str, clock: FakeClock
+) -> None:
+    """Put after the prune had rewritten the index, it would name what is gone a moment later."""
+    back_up(repository, DictSource(files(1)))
+    assert replicate(repository, place).ok
+    back_up(repository, DictSource(files(2)))
+    assert replicate(repository, place).ok
+    clock.now_ns += HALF_HOUR_NS
+    with open_repository(place, recovery_key, cache_dir=None, clock=clock) as copy:
+        let_go(copy, list_snapshots(copy)[0])
+        prune(copy)
+        doomed = list_doomed(place, copy.keys).pack_ids()
+    back_up(repository, DictSource(files(3)))
+    # As after a prune of the repository, which merges small index objects: one names all packs.
+    repository.load_index()
+    packs = [repository.cache.columns_of(pack.id) for pack in repository.cache.packs()]
+    assert doomed < {pack.id for pack in packs if pack is not None}
+    for name in repository.names("index/"):
+        repository.backend.delete(name)
+    merged = repository.put_object("index/", Kind.INDEX, join_columns([p for p in packs if p]))
+    report = replicate(repository, place, keeps=lambda snapshots: {snapshots[-1].id})
+    assert report.ok
+    assert report.snapshots == 1
+    assert f"index/{merged.hex()}" not in {stat.name for stat in place.list("index/")}
+    assert restored(place, recovery_key, clock) == [files(2), files(3)]
+    assert replicate(repository, place, keeps=lambda snapshots: {snapshots[-1].id}).bytes == 0
 
 
 def test_nothing_is_put_twice_when_nothing_is_new(
