@@ -101,7 +101,7 @@ class BlobReader:
     def forget(self) -> None:
         """Read from the store again what was kept of packs."""
         with self._lock:
-            for kept in (self._headers, self._pack_keys, self._whole_packs):
+            for kept in (self._headers, self._pack_keys, self._whole_packs, self._asked):
                 kept.clear()
 
     def read(self, id_: BlobId, kind: Kind) -> bytes:
@@ -211,9 +211,8 @@ class BlobReader:
         with self._asking_for(id_):
             with self._lock:
                 kept = self._whole_packs.get(id_)
-                asked = self._asked[id_] = self._asked.get(id_, 0) + 1
-                while len(self._asked) > _OPEN_PACKS:
-                    self._asked.popitem(last=False)
+                asked = self._asked.get(id_, 0) + 1
+                _keep(self._asked, id_, asked)
             if kept is None and asked in (1, _ASKED_OFTEN):
                 kept = self._read_whole_pack(location, name, is_asked_often=asked > 1)
                 self._keep_whole_pack(id_, kept)

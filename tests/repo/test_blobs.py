@@ -133,6 +133,10 @@ def test_a_small_metadata_pack_is_read_once_as_a_whole(
     for place in places:
         assert reader.read_at(place, Kind(place.entry.kind))
     assert len(counting.calls) == 1
+    reader.forget()
+    for place in places:
+        assert reader.read_at(place, Kind(place.entry.kind))
+    assert len(counting.calls) == 2, "what was kept is read from the store again, as a whole"
 
 
 @pytest.mark.parametrize(("is_far", "most"), [(True, 4), (False, 100)])
