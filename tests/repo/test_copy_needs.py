@@ -7,7 +7,7 @@ from snap.repo.catalog import list_snapshots
 from snap.repo.clock import MINUTE_NS
 from snap.repo.copy import create_copy
 from snap.repo.doomed import list_doomed
-from snap.repo.ids import Kind
+from snap.repo.ids import Kind, ObjectId
 from snap.repo.index import join_columns
 from snap.repo.lease import Owner
 from snap.repo.progress import SilentReporter
@@ -36,6 +36,15 @@ def prune_copy(place: MemoryBackend, credential: str, clock: FakeClock, keep: in
         prune(copy)
         clock.now_ns += HALF_HOUR_NS
         prune(copy)
+
+
+def doom_the_first(place: MemoryBackend, credential: str, clock: FakeClock) -> frozenset[ObjectId]:
+    """Have a copy forget its first snapshot and mark its packs, half an hour later."""
+    clock.now_ns += HALF_HOUR_NS
+    with open_repository(place, credential, cache_dir=None, clock=clock) as copy:
+        let_go(copy, list_snapshots(copy)[0])
+        prune(copy)
+        return list_doomed(place, copy.keys).pack_ids()
 
 
 def restored(place: MemoryBackend, credential: str, clock: FakeClock) -> list[dict[bytes, bytes]]:
@@ -70,11 +79,7 @@ def test_what_is_about_to_be_deleted_there_or_was_goes_there_in_new_packs(
     assert replicate(repository, place).ok
     back_up(repository, DictSource(files(2)))
     assert replicate(repository, place).ok
-    clock.now_ns += HALF_HOUR_NS
-    with open_repository(place, recovery_key, cache_dir=None, clock=clock) as copy:
-        let_go(copy, list_snapshots(copy)[0])
-        prune(copy)
-        doomed = list_doomed(place, copy.keys).pack_ids()
+    doomed = doom_the_first(place, recovery_key, clock)
     assert doomed
     again = back_up(repository, old)
     report = replicate(repository, place, keeps=lambda snapshots: {again.id})
@@ -101,11 +106,7 @@ def test_no_index_object_comes_that_names_what_a_prune_is_about_to_delete_there(
     assert replicate(repository, place).ok
     back_up(repository, DictSource(files(2)))
     assert replicate(repository, place).ok
-    clock.now_ns += HALF_HOUR_NS
-    with open_repository(place, recovery_key, cache_dir=None, clock=clock) as copy:
-        let_go(copy, list_snapshots(copy)[0])
-        prune(copy)
-        doomed = list_doomed(place, copy.keys).pack_ids()
+    doomed = doom_the_first(place, recovery_key, clock)
     back_up(repository, DictSource(files(3)))
     # As after a prune of the repository, which merges small index objects: one names all packs.
     repository.load_index()
