@@ -328,18 +328,15 @@ def _times(rows: bytes, ids: Iterable[ObjectId]) -> Iterator[int]:
 class CheckMemory:
     """What is known of a repository's packs being read: before a check, and by it.
 
-    ``absent`` are the ids, joined, of packs that are not there, which count as damaged. Without
-    ``is_kept`` nothing is put down.
+    Without ``is_kept`` nothing is put down.
     """
 
-    def __init__(self, repository: Repository, absent: bytes | bytearray, *, is_kept: bool) -> None:
+    def __init__(self, repository: Repository, *, is_kept: bool) -> None:
         self._repository = repository
         self._is_kept = is_kept
         self._unkept = 0
         self._kept_ns = repository.clock()
         self._readings = PackReadings(repository.clock)
-        for at in range(0, len(absent), ID_BYTES):
-            self._readings.note(ObjectId(bytes(absent[at : at + ID_BYTES])), is_damaged=True)
         self.known = recall(repository.backend, repository.keys, self._kept_ns)
 
     def note(self, id_: ObjectId, *, is_damaged: bool, errors: int) -> None:
@@ -348,6 +345,11 @@ class CheckMemory:
         self._unkept += 1
         if self._repository.clock() - self._kept_ns > KEEP_EVERY_NS:
             self.keep(errors)
+
+    def note_absent(self, ids: Iterable[ObjectId]) -> None:
+        """Have packs that are not there count as damaged; by itself that is not put down."""
+        for id_ in ids:
+            self._readings.note(id_, is_damaged=True)
 
     def keep(self, errors: int) -> None:
         """Put down what was read, where any was; what fails becomes the repository's warning."""

@@ -24,6 +24,7 @@ _AT_ONCE = 3
 _MOST_FAILURES = 5
 _CALM_EVERY, _CALM_SECONDS = 60.0, 12.0
 _RIPE_SECONDS = DEAD_SECONDS + 2
+_MOST_PRUNES = 5
 
 
 @dataclass
@@ -91,14 +92,23 @@ def back_up_all(hosts: list[Host]) -> None:
 
 
 def settle(host: Host) -> None:
-    """Prune twice: what is not needed is marked, and moved, and then deleted."""
-    for wait_seconds in (_RIPE_SECONDS, 0):
+    """Prune until nothing is left to do.
+
+    Twice is not always enough: a pack that the first one filled with what was moved may be the one
+    small pack more with which the second finds them worth merging.
+    """
+    for _ in range(_MOST_PRUNES):
+        is_settled = True
         for name, snap in host.places.items():
             snap.more |= {"STRESS_TOMBSTONE": "0", "STRESS_YOUNG": "0"}
-            done = host.surely(name, "prune", "prune", "--json", "--max-unused", "0")
-            deleted = done.summary()["deleted"]["packs"]
-            host.record.count(f"{name}: packs deleted at the end", deleted)
-        time.sleep(wait_seconds)
+            done = host.surely(name, "prune", "prune", "--json", "--max-unused", "0").summary()
+            host.record.count(f"{name}: packs deleted at the end", done["deleted"]["packs"])
+            host.record.count(f"{name}: packs marked at the end", done["marked"]["packs"])
+            is_settled &= not done["marked"]["packs"] and not done["waiting"]
+        if is_settled:
+            return
+        time.sleep(_RIPE_SECONDS)
+    raise AssertionError(f"{_MOST_PRUNES} prunes in a row found something to mark")
 
 
 def everything_is_whole(hosts: list[Host], name: str, url: str, root: Path) -> None:

@@ -7,16 +7,21 @@ import pytest
 
 from snap.backends.faulty import Fault, FaultyBackend
 from snap.backends.memory import MemoryBackend
+from snap.repo.catalog import ProblemKind
 from snap.repo.check import CheckReport, run_check
+from snap.repo.clock import MINUTE_NS
+from snap.repo.doomed import DOOMED_PREFIX
 from snap.repo.ids import Kind, ObjectId, pack_name
 from snap.repo.index import PackColumns, join_columns
+from snap.repo.lease import RepositoryLocked
 from snap.repo.progress import SilentReporter
 from snap.repo.repository import Repository, open_repository
 from snap.repo.snapshot import Snapshot
 
-from .conftest import back_up, change_tags
+from .conftest import FakeClock, Opener, back_up, change_tags
 from .copies import names
 from .dictsource import DictSource
+from .pruning import prune
 
 CHANCE = random.Random(12)
 
@@ -148,3 +153,72 @@ def test_a_retagged_snapshot_is_followed_under_its_new_name(
     report = check(beside, recovery_key, 0)
     assert beside.has_acted
     assert report.errors == []
+
+
+@pytest.fixture
+def named_again(
+    open_again: Opener,
+    backend: MemoryBackend,
+    recovery_key: str,
+    clock: FakeClock,
+    two: tuple[Snapshot, Snapshot],
+) -> set[str]:
+    """Packs that a sweep deleted while the backup that had put them slept, and then named them."""
+    other = open_again()
+
+    def sleep() -> None:
+        clock.now_ns += 31 * MINUTE_NS
+        # Takes the sleeper for dead, and takes up what it left; only then may a prune mark it.
+        back_up(other, DictSource({b"b": b"short"}), service="two", hostname="far")
+        for _ in range(2):
+            clock.now_ns += 31 * MINUTE_NS
+            prune(other)
+
+    sleeper = open_repository(
+        Beside(backend, "put", "index/", sleep), recovery_key, cache_dir=None, clock=clock
+    )
+    with sleeper, pytest.raises(RepositoryLocked, match="paused for so long"):
+        back_up(sleeper, DictSource({b"c": CHANCE.randbytes(90_000)}))
+    named = {pack_name(pack.kind, pack.id) for pack in index_of(open_again)}
+    gone = named - {stat.name for stat in backend.list("")}
+    assert gone
+    return gone
+
+
+def index_of(open_again: Opener) -> list[PackColumns]:
+    opened = open_again()
+    return [pack for name in opened.names("index/") for pack in opened.read_index(name)]
+
+
+@pytest.mark.parametrize("fraction", [0, 1])
+def test_what_a_sweep_deleted_and_a_sleeper_named_again_is_a_hint(
+    named_again: set[str], open_again: Opener, fraction: float
+) -> None:
+    report = run_check(open_again(), read_fraction=fraction, reporter=SilentReporter())
+    assert report.ok
+    assert len(report.hints) == 1
+    assert "that a prune deleted are named by the index again" in report.hints[0]
+    prune(open_again())
+    report = run_check(open_again(), read_fraction=fraction, reporter=SilentReporter())
+    assert (report.errors, report.hints) == ([], [])
+
+
+def test_what_is_gone_and_was_never_marked_is_an_error_though_no_snapshot_needs_it(
+    named_again: set[str], open_again: Opener, backend: MemoryBackend
+) -> None:
+    for name in names(backend, DOOMED_PREFIX):
+        backend.delete(name)
+    report = run_check(open_again(), read_fraction=0, reporter=SilentReporter())
+    assert named_again <= {problem.object for problem in report.errors}
+    assert {problem.kind for problem in report.errors} == {ProblemKind.MISSING}
+    assert (report.losses.count, report.hints) == (0, [])
+
+
+def test_what_is_gone_is_an_error_where_a_snapshot_needs_anything_that_is_gone(
+    named_again: set[str], open_again: Opener, backend: MemoryBackend
+) -> None:
+    lost = next(iter(names(backend, "data/")))
+    backend.delete(lost)
+    report = run_check(open_again(), read_fraction=0, reporter=SilentReporter())
+    assert {lost, *named_again} <= {problem.object for problem in report.errors}
+    assert report.losses.count > 0
