@@ -7,7 +7,7 @@
 
 import os
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -195,16 +195,21 @@ def _directory_bytes(count: int) -> int:
 def _seal_directory(
     keys: Keys, header: bytes, entries: Sequence[PackEntry], salt: bytes | None = None
 ) -> bytes:
-    records = b"".join(
-        _ENTRY.pack(
-            e.id, e.kind, e.compression, e.key, e.nonce, e.offset, e.stored_length, e.raw_length
-        )
-        for e in entries
-    )
+    records = b"".join(_record(entry, entry.key, entry.offset) for entry in entries)
     salt = os.urandom(SALT_BYTES) if salt is None else salt
     aad = keys.aad(Kind.DIRECTORY, object_id(header))
     directory = salt + seal(keys.directory_key(salt), aad, records)
     return directory + len(directory).to_bytes(4, "little") + _END_MAGIC
+
+
+def _record(e: PackEntry, key: int, offset: int) -> bytes:
+    return _ENTRY.pack(
+        e.id, e.kind, e.compression, key, e.nonce, offset, e.stored_length, e.raw_length
+    )
+
+
+def _each_entry(records: bytes | bytearray) -> Iterator[PackEntry]:
+    return (PackEntry(*fields) for fields in _ENTRY.iter_unpack(records))
 
 
 class MovedPack:
@@ -218,7 +223,8 @@ class MovedPack:
         self.kind = kind
         self._keys = keys
         self._table: dict[bytes, int] = {}
-        self._blobs: list[tuple[PackEntry, int, int]] = []
+        # Offsets in them are those within the blobs. Entries would take eight times their size.
+        self._records = bytearray()
         self._pack = bytearray()
 
     @property
@@ -234,28 +240,20 @@ class MovedPack:
     def add(self, entry: PackEntry, key: bytes, stored: bytes | memoryview) -> None:
         """Take a blob in its stored form, with the entry of its pack's key table."""
         number = self._table.setdefault(key, len(self._table))
-        self._blobs.append((entry, number, len(self._pack)))
+        self._records += _record(entry, number, len(self._pack))
         self._pack += stored
 
     def finish(self) -> tuple[bytearray, PackSummary]:
         """Return the pack's bytes and what the index will say of it; it is of no use any more."""
         header = _header_start(self.kind, len(self._table)) + b"".join(self._table)
-        pack, start = self._pack, len(header)
-        entries = []
-        # Given up one by one: there may be many.
-        self._blobs.reverse()
-        while self._blobs:
-            e, key, offset = self._blobs.pop()
-            entries.append(
-                PackEntry(
-                    *(e.id, e.kind, e.compression, key, e.nonce, start + offset),
-                    *(e.stored_length, e.raw_length),
-                )
-            )
+        # Let go: who still refers to this does not keep the pack in memory.
+        pack, self._pack = self._pack, bytearray()
+        start = len(header)
+        entries = tuple(_moved(e, start + e.offset) for e in _each_entry(self._records))
         pack[:0] = header
         pack += _seal_directory(self._keys, header, entries)
         key_count = len(self._table)
-        return pack, PackSummary(object_id(pack), self.kind, len(pack), key_count, tuple(entries))
+        return pack, PackSummary(object_id(pack), self.kind, len(pack), key_count, entries)
 
 
 def rebuild_frame(keys: Keys, summary: PackSummary, stored: bytes) -> bytes | None:
@@ -396,7 +394,7 @@ def read_directory(
 def _decode_entries(records: bytes) -> tuple[PackEntry, ...]:
     if len(records) % ENTRY_BYTES:
         raise DecodeError("a pack's directory is not whole records")
-    return tuple(PackEntry(*fields) for fields in _ENTRY.iter_unpack(records))
+    return tuple(_each_entry(records))
 
 
 def check_entries(entries: Sequence[PackEntry], header: PackHeader, blobs_end: int) -> None:

@@ -13,9 +13,10 @@ from snap.errors import IntegrityError
 from .codec import DecodeError
 from .doomed import DoomedPack
 from .ids import ObjectId, pack_name
+from .index import PackColumns
 from .live import LiveSet
 from .objects import get_verified, in_order
-from .pack import DATA_PACK, META_PACK, MovedPack, PackSummary, header_length, parse_header
+from .pack import DATA_PACK, META_PACK, MovedPack, header_length, parse_header
 from .repository import Repository
 from .survey import Use
 
@@ -75,7 +76,7 @@ class Repacking:
         self._needed = needed
         self._advance = advance
         self._filling: dict[int, MovedPack] = {}
-        self._unindexed: list[PackSummary] = []
+        self._unindexed: list[PackColumns] = []
         self._moved: dict[ObjectId, DoomedPack] = {}
         self.report = Repacked()
 
@@ -156,17 +157,23 @@ class Repacking:
         return is_long or pack.key_count >= _MOST_KEYS
 
     def _store(self, pack: MovedPack) -> None:
-        del self._filling[pack.kind]
-        stored, summary = pack.finish()
-        self._target.backend.put(pack_name(summary.kind, summary.id), stored)
-        self._unindexed.append(summary)
-        self.report.packs += 1
-        self.report.written_bytes += len(stored)
-        blobs = sum(len(summary.entries) for summary in self._unindexed)
+        self._unindexed.append(self._put(pack))
+        blobs = sum(pack.count for pack in self._unindexed)
         if len(self._unindexed) >= _INDEX_EVERY_PACKS or blobs >= _INDEX_EVERY_BLOBS:
             self._store_index()
 
+    def _put(self, pack: MovedPack) -> PackColumns:
+        """Put a pack; neither it nor its entries are in memory when the index is written."""
+        del self._filling[pack.kind]
+        stored, summary = pack.finish()
+        self._target.backend.put(pack_name(summary.kind, summary.id), stored)
+        self.report.packs += 1
+        self.report.written_bytes += len(stored)
+        # There may be many entries, and this is when the most is in memory.
+        del stored
+        return PackColumns.of(summary)
+
     def _store_index(self) -> None:
         if self._unindexed:
-            self.report.index_ids.add(self._target.store_index(self._unindexed))
+            self.report.index_ids.add(self._target.store_columns(self._unindexed))
             self._unindexed = []

@@ -241,9 +241,12 @@ class Repository:
 
     def store_index(self, packs: list[PackSummary]) -> ObjectId:
         """Store one index object that names ``packs``, and load it."""
-        columns = [PackColumns.of(pack) for pack in packs]
-        id_ = self.put_object(INDEX_PREFIX, Kind.INDEX, join_columns(columns))
-        self.cache.add_index(id_, columns)
+        return self.store_columns([PackColumns.of(pack) for pack in packs])
+
+    def store_columns(self, packs: list[PackColumns]) -> ObjectId:
+        """Do the same with packs in the form of the index, a seventh of the size in memory."""
+        id_ = self.put_object(INDEX_PREFIX, Kind.INDEX, join_columns(packs))
+        self.cache.add_index(id_, packs)
         self.holdings.add(pack.id for pack in packs)
         return id_
 
