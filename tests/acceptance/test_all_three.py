@@ -22,8 +22,9 @@ from tests.servers.neo4j import Bolt, RealNeo4j
 from .command import Snap
 from .test_chroma_live import Writer, writing
 
-NODES, KINDS, VECTORS = 50_000, ("KNOWS", "WROTE", "CITES"), 30_000
-IN_CONTAINER = rounds(1, otherwise=10)
+NODES, VECTORS = rounds(50_000, otherwise=10_000), rounds(30_000, otherwise=6_000)
+KINDS = ("KNOWS", "WROTE", "CITES")
+IN_CONTAINER = rounds(1, otherwise=2)
 """What is by so much smaller there, where nothing but the way to the server differs."""
 SHAPE = Shape(seed=9, threads=3, collections=3, batch=25, dimension=32, threshold=500)
 

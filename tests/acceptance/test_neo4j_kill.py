@@ -77,15 +77,12 @@ KILLS = rounds(30, otherwise=2)
 """Each takes half a minute."""
 OLD, NEW = [{"l": ["Old"], "n": 200}], [{"l": ["New"], "n": 300}]
 
-
+RENAMES = (1, 2, 3, 4)[:: rounds(1, otherwise=3)]
+"""Store and transaction logs, of two databases."""
 STEPS = [
     ("begin_exchange:before", 1, OLD),
     ("begin_exchange:after", 1, OLD),
-    # Store and transaction logs, of two databases.
-    ("rename", 1, OLD),
-    ("rename", 2, OLD),
-    ("rename", 3, OLD),
-    ("rename", 4, OLD),
+    *(("rename", number, OLD) for number in RENAMES),
     ("turn:after", 1, NEW),
     ("compare_counts:before", 1, NEW),
     ("end_exchange:before", 1, NEW),
