@@ -26,7 +26,7 @@ from pathlib import Path
 
 from .cache_file import CacheDamaged, CacheFailed, CacheFile, many_pages, transaction, view
 from .cache_keys import SCHEMA as KEYS_SCHEMA
-from .cache_keys import KeyTable, Rows, all_parts, key_of, keys_of, part_of
+from .cache_keys import KeyTable, Pack, Rows, all_parts, key_of, keys_of, part_of
 from .cache_rows import SCHEMA as ROWS_SCHEMA
 from .cache_rows import RowMac, require
 from .ids import BlobId, ObjectId
@@ -197,21 +197,19 @@ class Cache:
         def work(db: sqlite3.Connection) -> None:
             self._forget_packs()
             with many_pages(db), transaction(db):
-                for id_ in index_ids:
-                    found = db.execute("select row from indexes where id=?", (id_,)).fetchone()
-                    if found is not None:
-                        self._delete(db, found[0])
+                sql = "select row from indexes where id=?"
+                found = [row for id_ in index_ids for row in db.execute(sql, (id_,)).fetchall()]
+                self._keys.delete(db, lambda: self._packs_in(db, found))
+                db.executemany("delete from packs where index_row=?", found)
+                db.executemany("delete from indexes where row=?", found)
 
         index_ids = list(index_ids)
         self._file.run(work)
 
-    def _delete(self, db: sqlite3.Connection, index_row: int) -> None:
-        keys = []
-        for row in db.execute(_PACK_SQL + "where p.index_row=?", (index_row,)):
-            keys.append(keys_of(row[0], self._mac.verified_pack(row)))
-        self._keys.delete(db, chain.from_iterable(keys))
-        db.execute("delete from packs where index_row=?", (index_row,))
-        db.execute("delete from indexes where row=?", (index_row,))
+    def _packs_in(self, db: sqlite3.Connection, index_rows: Iterable[tuple[int]]) -> Iterator[Pack]:
+        for index_row in index_rows:
+            for row in db.execute(_PACK_SQL + "where p.index_row=?", index_row):
+                yield row[0], self._mac.verified_pack(row)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -325,10 +323,7 @@ class Cache:
         if known is not None:
             self._kept.move_to_end(first)
             return known
-        row = db.execute(_PACK_SQL + "where p.first=?", (first,)).fetchone()
-        if row is None:
-            raise CacheDamaged("a pack is gone")
-        pack = self._mac.verified_pack(row)
+        pack = self._read_pack(db, first)
         self._kept[first] = pack
         self._kept_bytes += len(pack.entries)
         self._kept_places.update(zip(pack.ids(), zip(repeat(pack), count()), strict=False))
@@ -338,6 +333,12 @@ class Cache:
             for gone in oldest.ids():
                 self._kept_places.pop(gone, None)
         return pack
+
+    def _read_pack(self, db: sqlite3.Connection, first: int) -> PackColumns:
+        row = db.execute(_PACK_SQL + "where p.first=?", (first,)).fetchone()
+        if row is None:
+            raise CacheDamaged("a pack is gone")
+        return self._mac.verified_pack(row)
 
     def _forget_packs(self) -> None:
         self._kept.clear()
@@ -405,8 +406,8 @@ class Cache:
         return next(iter(self._packs_named(pack_id)), None)
 
     def pack_at(self, first: int) -> PackColumns:
-        """Return the pack whose first blob has this number."""
-        return self._file.run(lambda db: self._pack(db, first))
+        """Return the pack whose first blob has this number; not kept for the next."""
+        return self._file.run(lambda db: self._read_pack(db, first))
 
     def entries_of(self, pack_id: ObjectId) -> list[PackEntry]:
         """Return what the index says lies in a pack, by offset; once for each index naming it."""

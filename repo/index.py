@@ -5,7 +5,7 @@ An index object may describe a million blobs, so its columns are only sliced, pa
 """
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,6 +98,14 @@ class PackColumns:
             _U32.unpack_from(entries, _STARTS["raw"] * n + 4 * position)[0],
         )
 
+    def each_entry(self) -> Iterator[PackEntry]:
+        """Yield the entries of all blobs, each made when it is asked for."""
+        keys = struct.unpack(f"<{self.count}H", self.column("key"))
+        numbers = map(self.numbers, ("nonce", "offset", "stored", "raw"))
+        small = map(self.column, ("kind", "compression"))
+        ids = map(self.id_at, range(self.count))
+        return map(PackEntry._make, zip(ids, *small, keys, *numbers, strict=True))
+
     def amounts(self) -> list[tuple[int, tuple[int, int, int]]]:
         """Return kinds with how many blobs they are, and their stored and raw bytes."""
         kinds = self.column("kind")
@@ -109,7 +117,7 @@ class PackColumns:
 
     def summary(self) -> PackSummary:
         """Return the pack with an object for each of its blobs."""
-        entries = tuple(self.entry(position) for position in range(self.count))
+        entries = tuple(self.each_entry())
         return PackSummary(self.id, self.kind, self.size_bytes, self.key_count, entries)
 
 

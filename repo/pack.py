@@ -40,8 +40,7 @@ ENTRY_BYTES = _ENTRY.size
 _ENTRY_OVERHEAD_BYTES = SALT_BYTES + TAG_BYTES
 
 
-@dataclass(frozen=True, slots=True)
-class PackEntry:
+class PackEntry(NamedTuple):
     """Where one blob lies in its pack, and how to open it (spec/FORMAT.md §7.3)."""
 
     id: BlobId
@@ -195,21 +194,15 @@ def _directory_bytes(count: int) -> int:
 def _seal_directory(
     keys: Keys, header: bytes, entries: Sequence[PackEntry], salt: bytes | None = None
 ) -> bytes:
-    records = b"".join(_record(entry, entry.key, entry.offset) for entry in entries)
+    records = b"".join(_ENTRY.pack(*entry) for entry in entries)
     salt = os.urandom(SALT_BYTES) if salt is None else salt
     aad = keys.aad(Kind.DIRECTORY, object_id(header))
     directory = salt + seal(keys.directory_key(salt), aad, records)
     return directory + len(directory).to_bytes(4, "little") + _END_MAGIC
 
 
-def _record(e: PackEntry, key: int, offset: int) -> bytes:
-    return _ENTRY.pack(
-        e.id, e.kind, e.compression, key, e.nonce, offset, e.stored_length, e.raw_length
-    )
-
-
 def _each_entry(records: bytes | bytearray) -> Iterator[PackEntry]:
-    return (PackEntry(*fields) for fields in _ENTRY.iter_unpack(records))
+    return map(PackEntry._make, _ENTRY.iter_unpack(records))
 
 
 class MovedPack:
@@ -239,8 +232,11 @@ class MovedPack:
 
     def add(self, entry: PackEntry, key: bytes, stored: bytes | memoryview) -> None:
         """Take a blob in its stored form, with the entry of its pack's key table."""
-        number = self._table.setdefault(key, len(self._table))
-        self._records += _record(entry, number, len(self._pack))
+        id_, kind, compression, _, nonce, _, stored_length, raw_length = entry
+        number, offset = self._table.setdefault(key, len(self._table)), len(self._pack)
+        self._records += _ENTRY.pack(
+            id_, kind, compression, number, nonce, offset, stored_length, raw_length
+        )
         self._pack += stored
 
     def finish(self) -> tuple[bytearray, PackSummary]:

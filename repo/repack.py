@@ -136,9 +136,8 @@ class Repacking:
         first, has, table = use.first, self._needed.has, header.table
         view = memoryview(stored)
         pack = self._filling.get(use.kind)
-        for position in range(columns.count):
-            if has(first + position):
-                entry = columns.entry(position)
+        for number, entry in enumerate(columns.each_entry(), first):
+            if has(number):
                 length = entry.stored_length
                 if pack is None or self._is_full(pack, length):
                     pack = self._begin(use.kind)

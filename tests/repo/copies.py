@@ -78,9 +78,8 @@ def let_index_lie(repository: Repository) -> None:
     name = repository.names("index/")[0]
     packs = [pack.summary() for pack in repository.read_index(name)]
     repository.backend.delete(name)
-    repository.store_index(
-        [replace(p, entries=tuple(replace(e, nonce=e.nonce + 1) for e in p.entries)) for p in packs]
-    )
+    lies = [tuple(e._replace(nonce=e.nonce + 1) for e in pack.entries) for pack in packs]
+    repository.store_index([replace(p, entries=lie) for p, lie in zip(packs, lies, strict=True)])
 
 
 def names(backend: Backend, *prefixes: str) -> list[str]:

@@ -3,8 +3,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from snap.repo import cache_keys
 from snap.repo.cache_file import CacheDamaged
-from snap.repo.cache_keys import SCHEMA, KeyTable, key_of, keys_of, part_of
+from snap.repo.cache_keys import SCHEMA, KeyTable, joined, key_of, keys_of, part_of
 from snap.repo.cache_rows import RowMac
 from snap.repo.ids import BlobId, ObjectId
 from snap.repo.index import PackColumns
@@ -14,6 +15,7 @@ ENTRIES = tuple(
     PackEntry(BlobId(bytes([37 * n % 256]) * 32), 1, 1, 0, n, n, 9, 9) for n in range(9)
 )
 PACK = PackColumns.of(PackSummary(ObjectId(b"p" * 32), 1, 1000, 1, ENTRIES))
+FIRST = PackColumns.of(PackSummary(ObjectId(b"q" * 32), 1, 1000, 1, ENTRIES[:4]))
 PARTS = {part_of(key_of(entry.id)) for entry in ENTRIES}
 
 
@@ -48,7 +50,7 @@ def test_keys_that_are_all_there_are_proven(table: KeyTable, db: sqlite3.Connect
     prove_all(table, db)
     rows = db.execute("select key, number from keys").fetchall()
     assert rows == sorted(keys_of(100, PACK))
-    table.delete(db, list(keys_of(100, PACK))[:4])
+    table.delete(db, lambda: [(100, FIRST)])
     prove_all(table, db)
     assert db.execute("select count(*) from keys").fetchone() == (5,)
 
@@ -74,7 +76,56 @@ def test_a_key_that_is_gone_or_too_many_shows(
 
 
 def test_what_is_deleted_twice_shows(table: KeyTable, db: sqlite3.Connection) -> None:
-    rows = list(keys_of(100, PACK))
-    table.delete(db, rows)
+    table.delete(db, lambda: [(100, PACK)])
     with pytest.raises(CacheDamaged):
-        table.delete(db, rows)
+        table.delete(db, lambda: [(100, PACK)])
+
+
+@pytest.fixture(params=["one by one", "all at once"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have keys be deleted in either way, however many there are."""
+    monkeypatch.setattr(cache_keys, "_LARGE_SHARE", 0 if request.param == "one by one" else 99)
+
+
+@pytest.mark.usefixtures("way")
+def test_what_is_deleted_is_gone_and_the_rest_is_proven(
+    table: KeyTable, db: sqlite3.Connection
+) -> None:
+    table.insert(db, keys_of(200, PACK))
+    table.insert(db, keys_of(104, FIRST))
+    kept = sorted([*keys_of(100, PACK), *keys_of(104, FIRST)])
+    table.delete(db, lambda: [(200, PACK)])
+    assert db.execute("select key, number from keys").fetchall() == kept
+    prove_all(table, db)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        "delete from keys where number=103",
+        "update keys set key=key+1 where number=103",
+        "update keys set number=500 where number=103",
+        # One that stays is made one that goes: the sums of keys alone would not tell.
+        "update keys set number=103 where number=107",
+        "update keys set number=103 where number=107; delete from keys where number=103",
+        "insert into keys values(7, 101)",
+        "insert into keys select key, 101 from keys where number=103",
+        "update sums set total=total+1",
+        "delete from sums",
+    ],
+)
+def test_a_lie_among_many_keys_that_go_shows_at_once_or_when_the_rest_is_proven(
+    table: KeyTable, db: sqlite3.Connection, lie: str
+) -> None:
+    db.executescript(lie)
+    with pytest.raises(CacheDamaged):
+        table.delete(db, lambda: [(100, FIRST)])
+        prove_all(table, db)
+
+
+def test_ranges_that_touch_are_joined() -> None:
+    assert joined([range(5, 9), range(0, 2), range(2, 3), range(9, 10)]) == [
+        range(3),
+        range(5, 10),
+    ]
+    assert joined([]) == []

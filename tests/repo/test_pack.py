@@ -1,5 +1,4 @@
 import random
-from dataclasses import replace
 
 import pytest
 
@@ -86,13 +85,13 @@ def test_a_blob_does_not_open_as_another() -> None:
     first, second = entries[:2]
     stored = pack[first.offset : first.offset + first.stored_length]
     for wrong in (
-        replace(first, id=second.id),
-        replace(first, kind=Kind.TREE),
-        replace(first, nonce=second.nonce),
-        replace(first, compression=1),
-        replace(first, compression=9),
-        replace(first, raw_length=first.raw_length + 1),
-        replace(first, raw_length=1 << 30),
+        first._replace(id=second.id),
+        first._replace(kind=Kind.TREE),
+        first._replace(nonce=second.nonce),
+        first._replace(compression=1),
+        first._replace(compression=9),
+        first._replace(raw_length=first.raw_length + 1),
+        first._replace(raw_length=1 << 30),
     ):
         with pytest.raises(DecodeError):
             open_blob(KEYS, key, wrong, stored)
@@ -109,13 +108,13 @@ def test_a_companion_opens_under_the_id_derived_from_its_data_blob_and_no_other(
     stored = pack[entry.offset : entry.offset + entry.stored_length]
     assert open_blob(WRITER, key, entry, stored) == COMPANION
     for wrong in (
-        replace(entry, id=KEYS.digests_id(blob, 4096)),
-        replace(entry, id=KEYS.digests_id(other, 0)),
-        replace(entry, id=KEYS.blob_id(Kind.DIGESTS, COMPANION)),
-        replace(entry, id=blob),
-        replace(entry, kind=Kind.EXTENTS),
-        replace(entry, raw_length=entry.raw_length - 1),
-        replace(entry, raw_length=entry.raw_length + 1),
+        entry._replace(id=KEYS.digests_id(blob, 4096)),
+        entry._replace(id=KEYS.digests_id(other, 0)),
+        entry._replace(id=KEYS.blob_id(Kind.DIGESTS, COMPANION)),
+        entry._replace(id=blob),
+        entry._replace(kind=Kind.EXTENTS),
+        entry._replace(raw_length=entry.raw_length - 1),
+        entry._replace(raw_length=entry.raw_length + 1),
     ):
         with pytest.raises(DecodeError):
             open_blob(WRITER, key, wrong, stored)
@@ -151,11 +150,11 @@ def test_entries_that_overlap_leave_gaps_or_lie_are_refused() -> None:
     for wrong in (
         (first, third),
         (first, second),
-        (first, replace(second, offset=second.offset - 1), third),
-        (first, second, replace(third, kind=Kind.DATA)),
-        (first, second, replace(third, kind=99)),
-        (first, second, replace(third, key=1)),
-        (first, second, replace(third, raw_length=(64 << 20) + 1)),
+        (first, second._replace(offset=second.offset - 1), third),
+        (first, second, third._replace(kind=Kind.DATA)),
+        (first, second, third._replace(kind=99)),
+        (first, second, third._replace(key=1)),
+        (first, second, third._replace(raw_length=(64 << 20) + 1)),
     ):
         with pytest.raises(DecodeError):
             check_entries(wrong, header, end)

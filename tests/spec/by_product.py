@@ -1,7 +1,6 @@
 """Decode a vector with the product's own decoders."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import astuple
 from typing import Any
 
 from snap.errors import IntegrityError
@@ -107,7 +106,7 @@ def _sealed_object(body: bytes, inputs: Inputs) -> Any:
 
 def _index(body: bytes, _: Inputs) -> Any:
     packs = [pack.summary() for pack in split_index(codec.decode(body))]
-    return [[p.id, p.kind, p.size_bytes, [astuple(e) for e in p.entries]] for p in packs]
+    return [[p.id, p.kind, p.size_bytes, [tuple(e) for e in p.entries]] for p in packs]
 
 
 def _tree(body: bytes, _: Inputs) -> Any:
@@ -173,7 +172,7 @@ def _pack(body: bytes, inputs: Inputs) -> Any:
     for entry in entries:
         key = open_pack_key(keys, header, entry.key)
         stored = body[entry.offset : entry.offset + entry.stored_length]
-        result.append([*astuple(entry), open_blob(keys, key, entry, stored)])
+        result.append([*entry, open_blob(keys, key, entry, stored)])
     return result
 
 
