@@ -21,6 +21,8 @@ from .repository import INDEX_PREFIX, SNAPSHOT_PREFIX, Repository
 from .snapshot import Snapshot
 from .verified import damaged_packs
 
+_LOOKS = 5
+"""So often is looked again where something is missing and the lists are other ones by now."""
 _LISTINGS = 50
 """A listing that others change each time it is made is given up at last."""
 
@@ -41,6 +43,7 @@ class Survey:
         stored: The packs that the store has.
         needed: The places of the blobs that are needed: one of each, but for packs that several
             index objects name.
+        generation: The cache's by whose numbers they are told.
         lost: Blobs that are needed and that no pack in the store has, with a place that needs them.
     """
 
@@ -49,6 +52,7 @@ class Survey:
     index_ids: frozenset[ObjectId]
     stored: StoredPacks
     needed: LiveSet
+    generation: int
     lost: list[str] = field(default_factory=list)
 
     def is_there(self, pack: "PackColumns | Use") -> bool:
@@ -67,6 +71,27 @@ def survey(repository: Repository, doomed: Collection[ObjectId], reporter: Repor
         NeedsUnknown: something that cannot be read keeps the needs from being known.
         RepositoryLocked: others change the lists without an end.
     """
+    for _ in range(_LOOKS):
+        found, problems = _follow_all(repository, reporter)
+        if not problems:
+            _keep_one_place_each(repository, found, doomed)
+            _find_lost(repository, found)
+        # What a forget and a prune took away while it was looked for is not missing.
+        if not (problems or found.lost) or is_current(repository, found):
+            break
+    if problems:
+        raise NeedsUnknown(
+            f"nothing is deleted: what is needed cannot be told: {problems[0]}",
+            "mend it with 'snap repair', or forget the snapshots that are lost anyhow",
+        )
+    if found.generation != repository.cache.generation:
+        # The numbers of what was found before mean other blobs now.
+        raise RepositoryLocked("the local cache was begun anew meanwhile", "run it again")
+    return found
+
+
+def _follow_all(repository: Repository, reporter: Reporter) -> tuple[Survey, list[str]]:
+    """Return what there is and what is needed of it, and what hides more that is needed."""
     names, snapshots = _stable_snapshots(repository)
     index_ids = _stable_index(repository)
     repository.holdings.forget()
@@ -88,18 +113,8 @@ def survey(repository: Repository, doomed: Collection[ObjectId], reporter: Repor
                 live.follow(where, component.subtree)
         reporter.advance(0, item=snapshot.short_id)
     reporter.finish()
-    if problems:
-        raise NeedsUnknown(
-            f"nothing is deleted: what is needed cannot be told: {problems[0]}",
-            "mend it with 'snap repair', or forget the snapshots that are lost anyhow",
-        )
-    found = Survey(snapshots, names, index_ids, stored, live.live, lost)
-    _keep_one_place_each(repository, found, doomed)
-    _find_lost(repository, found)
-    if generation != repository.cache.generation:
-        # The numbers of what was found before mean other blobs now.
-        raise RepositoryLocked("the local cache was begun anew meanwhile", "run it again")
-    return found
+    found = Survey(snapshots, names, index_ids, stored, live.live, generation, lost)
+    return found, problems
 
 
 def is_current(repository: Repository, found: Survey) -> bool:

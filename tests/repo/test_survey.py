@@ -10,7 +10,7 @@ from snap.repo.survey import NeedsUnknown, Survey, is_current, survey, uses
 
 from .conftest import Opener, back_up, change_tags
 from .dictsource import DictSource
-from .pruning import let_go, noise
+from .pruning import let_go, noise, prune
 
 
 def look(repository: Repository, *doomed: ObjectId) -> Survey:
@@ -119,6 +119,35 @@ def test_content_that_is_missing_is_told_and_hides_nothing(
     found = look(repository)
     assert len(found.lost) == 1
     assert gone[-64:] in found.lost[0]
+
+
+@pytest.mark.parametrize("kind", ["meta/", "data/"])
+def test_what_a_forget_and_a_prune_take_while_it_is_looked_for_is_not_missing(
+    repository: Repository, backend: MemoryBackend, open_again: Opener, kind: str
+) -> None:
+    """As where this prune slept for longer than its lease lives."""
+    gone = back_up(repository, DictSource({b"f": noise(1)}), service="one")
+    kept = back_up(repository, DictSource({b"g": noise(2)}), service="two")
+
+    class Sleepy(FaultyBackend):
+        has_slept = False
+
+        def _sleep_before(self, name: str) -> None:
+            if name.startswith(kind) and not self.has_slept:
+                self.has_slept = True
+                let_go(repository, gone)
+                assert prune(repository, now=True).deleted > 0
+
+        def list(self, prefix: str):  # type: ignore[no-untyped-def]
+            self._sleep_before(prefix)
+            return super().list(prefix)
+
+    sleeper = open_again()
+    sleeper.backend = Sleepy(backend)
+    found = look(sleeper)
+    assert sleeper.backend.has_slept
+    assert [snapshot.id for snapshot in found.snapshots] == [kept.id]
+    assert found.lost == []
 
 
 def test_uses_are_refused_once_the_index_is_another(repository: Repository) -> None:
