@@ -11,10 +11,10 @@ from .catalog import Problem, ProblemKind, readable_snapshots
 from .commit import doomed_warning
 from .doomed import list_doomed
 from .holdings import StoredPacks
-from .ids import ID_BYTES, ObjectId, pack_name
+from .ids import ID_BYTES, ObjectId, id_of_name, pack_name
 from .live import LiveBlobs
 from .lost import Losses, collect_losses
-from .pack import DATA_PACK, META_PACK, PackSummary
+from .pack import PackSummary
 from .pack_check import Findings, PackCheck
 from .progress import Reporter
 from .repository import INDEX_PREFIX, SNAPSHOT_PREFIX, Repository
@@ -302,21 +302,16 @@ def _excuse_swept(repository: Repository, findings: Findings) -> None:
     them.
     """
     sizes = findings.damage.sizes
-    gone = {
-        pack_name(kind, id_): id_
-        for id_, size in sizes.items()
-        if size is None
-        for kind in (DATA_PACK, META_PACK)
-    }
-    if not findings.errors or any(error.object not in gone for error in findings.errors):
+    gone = {error: id_of_name(error.object) for error in findings.errors}
+    if not gone or any(id_ is None or sizes.get(id_, 0) is not None for id_ in gone.values()):
         return
     swept = list_doomed(repository.backend, repository.keys).pack_ids()
-    excused = [error for error in findings.errors if gone[error.object] in swept]
+    excused = {error: id_ for error, id_ in gone.items() if id_ is not None and id_ in swept}
     if not excused:
         return
     findings.errors = [error for error in findings.errors if error not in excused]
-    for error in excused:
-        del sizes[gone[error.object]]
+    for id_ in excused.values():
+        sizes.pop(id_, None)
     findings.hints.append(
         f"{len(excused)} packs that a prune deleted are named by the index again, by what had "
         "slept for long meanwhile; no snapshot needs them, and the next prune takes the names away"
