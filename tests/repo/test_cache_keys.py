@@ -3,7 +3,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from snap.repo import cache_keys
 from snap.repo.cache_file import CacheDamaged
 from snap.repo.cache_keys import SCHEMA, KeyTable, joined, key_of, keys_of, part_of
 from snap.repo.cache_rows import RowMac
@@ -81,21 +80,16 @@ def test_what_is_deleted_twice_shows(table: KeyTable, db: sqlite3.Connection) ->
         table.delete(db, lambda: [(100, PACK)])
 
 
-@pytest.fixture(params=["one by one", "all at once"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have keys be deleted in either way, however many there are."""
-    monkeypatch.setattr(cache_keys, "_LARGE_SHARE", 0 if request.param == "one by one" else 99)
-
-
-@pytest.mark.usefixtures("way")
-def test_what_is_deleted_is_gone_and_the_rest_is_proven(
-    table: KeyTable, db: sqlite3.Connection
+@pytest.mark.parametrize("others", [1, 20])
+def test_few_and_many_keys_are_deleted_and_the_rest_is_proven(
+    table: KeyTable, db: sqlite3.Connection, others: int
 ) -> None:
-    table.insert(db, keys_of(200, PACK))
-    table.insert(db, keys_of(104, FIRST))
-    kept = sorted([*keys_of(100, PACK), *keys_of(104, FIRST)])
-    table.delete(db, lambda: [(200, PACK)])
-    assert db.execute("select key, number from keys").fetchall() == kept
+    rows = [row for n in range(others) for row in keys_of(200 + 10 * n, PACK)]
+    table.insert(db, rows)
+    table.insert(db, keys_of(50, FIRST))
+    table.delete(db, lambda: [(100, PACK)])
+    kept = sorted([*rows, *keys_of(50, FIRST)])
+    assert sorted(db.execute("select key, number from keys")) == kept
     prove_all(table, db)
 
 
