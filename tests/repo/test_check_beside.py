@@ -1,11 +1,10 @@
 """A check beside a forget and a prune tells no damage where there is none, and all there is."""
 
 import random
-from collections.abc import Callable
 
 import pytest
 
-from snap.backends.faulty import Fault, FaultyBackend
+from snap.backends.faulty import FaultyBackend
 from snap.backends.memory import MemoryBackend
 from snap.repo.catalog import ProblemKind
 from snap.repo.check import CheckReport, run_check
@@ -18,34 +17,13 @@ from snap.repo.progress import SilentReporter
 from snap.repo.repository import Repository, open_repository
 from snap.repo.snapshot import Snapshot
 
+from .beside import Beside
 from .conftest import FakeClock, Opener, back_up, change_tags
 from .copies import names
 from .dictsource import DictSource
 from .pruning import prune
 
 CHANCE = random.Random(12)
-
-
-class Beside(FaultyBackend):
-    """Does something else once, just before the first call of this kind under a prefix."""
-
-    def __init__(
-        self, inner: MemoryBackend, operation: str, prefix: str, act: Callable[[], None]
-    ) -> None:
-        super().__init__(inner)
-        self._when = operation, prefix
-        self._act: Callable[[], None] | None = act
-
-    def _struck(self, operation: str, name: str) -> list[Fault]:
-        act = self._act
-        if act is not None and operation == self._when[0] and name.startswith(self._when[1]):
-            self._act = None
-            act()
-        return super()._struck(operation, name)
-
-    @property
-    def has_acted(self) -> bool:
-        return self._act is None
 
 
 @pytest.fixture

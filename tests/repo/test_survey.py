@@ -8,6 +8,7 @@ from snap.repo.progress import SilentReporter
 from snap.repo.repository import INDEX_PREFIX, SNAPSHOT_PREFIX, Repository
 from snap.repo.survey import NeedsUnknown, Survey, is_current, survey, uses
 
+from .beside import Beside
 from .conftest import Opener, back_up, change_tags
 from .dictsource import DictSource
 from .pruning import let_go, noise, prune
@@ -129,23 +130,14 @@ def test_what_a_forget_and_a_prune_take_while_it_is_looked_for_is_not_missing(
     gone = back_up(repository, DictSource({b"f": noise(1)}), service="one")
     kept = back_up(repository, DictSource({b"g": noise(2)}), service="two")
 
-    class Sleepy(FaultyBackend):
-        has_slept = False
-
-        def _sleep_before(self, name: str) -> None:
-            if name.startswith(kind) and not self.has_slept:
-                self.has_slept = True
-                let_go(repository, gone)
-                assert prune(repository, now=True).deleted > 0
-
-        def list(self, prefix: str):  # type: ignore[no-untyped-def]
-            self._sleep_before(prefix)
-            return super().list(prefix)
+    def meanwhile() -> None:
+        let_go(repository, gone)
+        assert prune(repository, now=True).deleted > 0
 
     sleeper = open_again()
-    sleeper.backend = Sleepy(backend)
+    sleeper.backend = beside = Beside(backend, "list", kind, meanwhile)
     found = look(sleeper)
-    assert sleeper.backend.has_slept
+    assert beside.has_acted
     assert [snapshot.id for snapshot in found.snapshots] == [kept.id]
     assert found.lost == []
 
