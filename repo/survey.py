@@ -65,7 +65,7 @@ def survey(repository: Repository, doomed: Collection[ObjectId], reporter: Repor
 
     Of a blob in several packs one place is kept: not one that was found damaged, rather one that is
     in no doomed object, and of several the pack with the smallest id, so that two who look at the
-    same keep the same.
+    same keep the same. Where something is missing and the lists have changed, it looks again.
 
     Raises:
         NeedsUnknown: something that cannot be read keeps the needs from being known.
