@@ -45,7 +45,7 @@ def find_holders(identities: Iterable[Identity]) -> list[Holder]:
         return []
     return [
         Holder(pid, _name(pid), _ports(pid), _container(pid))
-        for pid in _process_ids()
+        for pid in process_ids()
         if _has_open(pid, wanted)
     ]
 
@@ -95,7 +95,8 @@ def named(holders: list[Holder]) -> str:
     return ", ".join(map(str, holders[:_NAMED])) + more
 
 
-def _process_ids() -> list[int]:
+def process_ids() -> list[int]:
+    """Return the numbers of the processes, other than this one; none where that is not told."""
     try:
         names = os.listdir("/proc")
     except OSError:

@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import IO, NamedTuple
 
 from snap.errors import SourceError
 
+from .holders import process_ids
 from .neo4j_server import ByteStream
 
 _HEAP = "256m"
@@ -23,6 +25,7 @@ _PIPE_BYTES = 1 << 20
 _PIECE_BYTES = 1 << 20
 _NOTICE_MILLISECONDS = 200
 _GRACE_SECONDS = 5.0
+_LOOK_SECONDS = 0.05
 _TAIL_BYTES = 1 << 20
 """More than a list of a thousand databases takes."""
 
@@ -201,6 +204,33 @@ def _end(process: "subprocess.Popen[bytes]", *, only_itself: bool = False) -> No
     if process.stdin is not None:
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()
+
+
+def end_programs_in(folder: Path) -> None:
+    """Kill the programs that were given something in a folder, as ``--option=FOLDER/...``.
+
+    For what a killed run of ours left running in a folder that only that run knew: each of Neo4j's
+    programs is two processes, both with all arguments. Returns when they are gone; those of other
+    accounts that we may not end are left.
+    """
+    limit = time.monotonic() + _GRACE_SECONDS
+    while pids := [pid for pid in process_ids() if _is_in(pid, os.fsencode(folder))]:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        if time.monotonic() > limit:
+            return
+        time.sleep(_LOOK_SECONDS)
+
+
+def _is_in(pid: int, folder: bytes) -> bool:
+    try:
+        line = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        # Gone meanwhile, or not ours to look into.
+        return False
+    values = (argument.partition(b"=")[2] for argument in line.split(b"\0"))
+    return any(value.startswith(folder + b"/") for value in values)
 
 
 def _tail(file: IO[bytes]) -> str:

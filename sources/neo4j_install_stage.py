@@ -15,7 +15,7 @@ from snap.repo.source import Source
 
 from .exchange import CannotExchange, exchange
 from .files import FilesSource
-from .neo4j_admin import Account, AdminProgram
+from .neo4j_admin import Account, AdminProgram, end_programs_in
 from .neo4j_conf import Neo4jConf
 from .neo4j_exchange import Step, swap_by_renames
 from .neo4j_server import (
@@ -108,6 +108,8 @@ class InstallStage:
                 pid = folder.name.removeprefix(STAGE_PREFIX).partition("-")[0]
                 is_left = pid.isdigit() and not process_exists(int(pid))
                 if is_left and not (folder / _IN_USE).exists():
+                    # A check that goes on would make some of it anew.
+                    end_programs_in(folder)
                     shutil.rmtree(folder, ignore_errors=True)
 
     @property

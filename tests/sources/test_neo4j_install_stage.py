@@ -1,7 +1,9 @@
 """A stage lies beside the data, is its owner's, and is removed unless it may be needed."""
 
 import os
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -95,6 +97,34 @@ def test_what_a_dead_process_made_is_removed_unless_it_exchanged(tmp_path: Path)
     assert f".snap-in-place-{pid}-1" in names(tmp_path / "data")
     assert abandoned.keep() == f"{tmp_path}/data/.snap-replaced-{pid}-1"
     assert f".snap-replaced-{pid}-1" in names(tmp_path / "data")
+
+
+_GOES_ON = """
+import pathlib, sys, time
+print("ready", flush=True)
+while True:
+    pathlib.Path(sys.argv[1].partition("=")[2]).parent.joinpath("logs").mkdir(0o700, True, True)
+    time.sleep(0.001)
+"""
+
+
+def test_what_a_dead_process_started_ends_before_its_folder_is_removed(tmp_path: Path) -> None:
+    pid = dead_pid()
+    stage_of(tmp_path, pid).make()
+    folder = tmp_path / f"data/.snap-in-place-{pid}-1"
+    command = [sys.executable, "-c", _GOES_ON, f"--additional-config={folder}/snap-stage.conf"]
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE) as left,
+        subprocess.Popen(["sh", "-c", "read x", f"--other={folder}x/y"], stdin=-1) as other,
+    ):
+        assert left.stdout is not None
+        assert left.stdout.readline() == b"ready\n"
+        stage_of(tmp_path).make()
+        ended = left.poll(), other.poll()
+        left.kill()
+        other.kill()
+    assert ended == (-signal.SIGKILL, None)
+    assert not folder.exists()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="giving files away takes root")
