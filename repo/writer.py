@@ -28,7 +28,7 @@ from .pack import META_PACK, PackBuilder, PackSummary, PendingBlob, pack_kind_of
 from .repository import Repository
 
 Plain = bytes | bytearray | memoryview
-_IN_FLIGHT_BYTES = 16 * MIB
+_IN_FLIGHT_BYTES = 8 * MIB
 _BATCH_BYTES = 512 << 10
 _BATCH_BLOBS = 64
 _PER_BLOB_OVERHEAD_BYTES = 4096
@@ -181,6 +181,9 @@ class BlobWriter:
         self._sealers = ThreadPoolExecutor(uploads, "snap-pack")
         self._sealing = threading.BoundedSemaphore(uploads)
         self._sealing_bytes = _BytesBudget(PACKS_IN_FLIGHT_BYTES)
+        # Held while a full pack waits for room among them; none is filled meanwhile, or each worker
+        # would hold another full one where the store is slower than they are.
+        self._full = threading.Lock()
         self._budget = _BytesBudget(_IN_FLIGHT_BYTES)
         self._batch = _Batch()
         self._local = threading.local()
@@ -310,6 +313,8 @@ class BlobWriter:
 
     def _add(self, blob: PendingBlob) -> None:
         pack_kind = pack_kind_of(blob.kind)
+        with self._full:
+            pass
         with self._lock:
             pack = self._filling.get(pack_kind)
             if pack is None:
@@ -330,8 +335,9 @@ class BlobWriter:
         return min(limit, _META_PACK_BYTES) if pack_kind == META_PACK else limit
 
     def _start_sealing(self, pack: PackBuilder) -> None:
-        self._sealing.acquire()
-        self._sealing_bytes.take(pack.reserved_bytes)
+        with self._full:
+            self._sealing.acquire()
+            self._sealing_bytes.take(pack.reserved_bytes)
         future = self._sealers.submit(self._seal, pack)
         with self._lock:
             self._sealing_futures = [f for f in self._sealing_futures if not f.done()]

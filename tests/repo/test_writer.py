@@ -218,3 +218,36 @@ def test_packs_on_their_way_take_no_more_memory_than_allowed(
     with busy_repository(store) as repository:
         store_noise(repository, 100)
     assert store.most == 2
+
+
+def test_no_pack_is_filled_while_a_full_one_waits_for_a_slow_store(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held: list[int] = []
+    held_at_first_put: list[int] = []
+    reserve = PackBuilder.reserve
+
+    def counted(self: PackBuilder, blob: PendingBlob) -> int:
+        held.append(len(blob.body))
+        return reserve(self, blob)
+
+    class Slow(MemoryBackend):
+        def put(self, name: str, data: Buffer, **options: Unpack[PutOptions]) -> None:
+            if name.startswith("data/") and not held_at_first_put:
+                # Time for the others to fill packs, as they did before.
+                time.sleep(1)
+                held_at_first_put.append(sum(held))
+            super().put(name, data, **options)
+
+    monkeypatch.setattr(PackBuilder, "reserve", counted)
+    store = Slow()
+    _, key = create_repository(store, PASSPHRASE, label="", cost=MINIMUM_COST, parameters=SMALL)
+    with open_repository(store, key, cache_dir=None) as repository:
+        writer = BlobWriter(repository, WriterOptions(workers=4))
+        for _ in range(200):
+            writer.submit(Kind.DATA, CHANCE.randbytes(9000))
+        writer.finish()
+        writer.close()
+    # The one that is put, the one that waits, and what each worker had begun.
+    assert held_at_first_put[0] < 2 * (SMALL.pack_bytes + 9000) + 4 * 9000
+    assert sum(held) == 200 * 9000
