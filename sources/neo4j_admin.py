@@ -210,8 +210,8 @@ def end_programs_in(folder: Path) -> None:
     """Kill the programs that were given something in a folder, as ``--option=FOLDER/...``.
 
     For what a killed run of ours left running in a folder that only that run knew: each of Neo4j's
-    programs is two processes, both with all arguments. Returns when they are gone; those of other
-    accounts that we may not end are left.
+    programs is two processes, both with all arguments. Returns when they are gone, or after five
+    seconds where one cannot be ended (another account's).
     """
     limit = time.monotonic() + _GRACE_SECONDS
     while pids := [pid for pid in process_ids() if _is_in(pid, os.fsencode(folder))]:
@@ -220,6 +220,7 @@ def end_programs_in(folder: Path) -> None:
                 os.kill(pid, signal.SIGKILL)
         if time.monotonic() > limit:
             return
+        # They are no children of ours, so there is nothing to wait for but their names.
         time.sleep(_LOOK_SECONDS)
 
 
