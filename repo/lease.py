@@ -5,8 +5,6 @@ import os
 import threading
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
-from functools import cache
-from pathlib import Path
 
 from snap.backends.base import (
     Backend,
@@ -25,6 +23,7 @@ from .codec import DecodeError
 from .crypto import Keys
 from .envelope import open_object, seal_object
 from .ids import ID_BYTES, Kind, ObjectId, id_of_name
+from .process import process_exists, process_table
 
 LEASE_PREFIX = "leases/"
 RENEW_SECONDS = 180.0
@@ -263,20 +262,6 @@ def _read_lease(backend: Backend, keys: Keys, name: str, state: LeaseState) -> L
     return replace(state, owner=owner, started_ns=started_ns, processes=processes)
 
 
-@cache
-def process_table() -> str:
-    """Return what tells this process table from that of any other machine or container.
-
-    Containers may share a host's name and not see each other's processes. Empty where the system
-    has no such thing.
-    """
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{boot} {os.stat('/proc/self/ns/pid').st_ino}"
-    except OSError:
-        return ""
-
-
 def ran_out(state: LeaseState, store_now_ns: int) -> bool:
     """Return whether a lease was not renewed for so long that its owner may not go on."""
     return store_now_ns - state.renewed_ns > DEAD_AFTER_NS
@@ -295,17 +280,6 @@ def is_dead(state: LeaseState, store_now_ns: int, hostname: str | None) -> bool:
     if state.processes and state.processes != process_table():
         return False
     return not process_exists(state.owner.pid)
-
-
-def process_exists(pid: int) -> bool:
-    """Return whether a process of this number runs on this host."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
 
 
 def remove_dead(

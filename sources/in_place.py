@@ -5,7 +5,6 @@ leaves one of them, and at most a folder ``.snap-in-place-...`` beside it.
 """
 
 import os
-import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,8 +13,9 @@ from pathlib import Path
 from typing import Protocol
 
 from snap.errors import SnapError, TargetError
-from snap.repo.lease import process_exists
 from snap.repo.source import Source
+
+from .abandoned import abandoned_in, own_token
 
 _WORKSPACE_PREFIX = ".snap-in-place-"
 
@@ -181,8 +181,7 @@ def _workspace(live: Path, warnings: list[str]) -> Iterator[Path]:
     try:
         parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(live, warnings)
-        token = f"{os.getpid()}-{secrets.token_hex(4)}"
-        folder = parent / f"{_WORKSPACE_PREFIX}{live.name}-{token}"
+        folder = parent / f"{_WORKSPACE_PREFIX}{live.name}-{own_token()}"
         folder.mkdir(mode=0o700)
     except OSError as error:
         raise TargetError(
@@ -197,9 +196,6 @@ def _workspace(live: Path, warnings: list[str]) -> Iterator[Path]:
 
 def _remove_abandoned(live: Path, warnings: list[str]) -> None:
     """Remove what restores that were killed left: all of it is in snapshots."""
-    prefix = f"{_WORKSPACE_PREFIX}{live.name}-"
-    for folder in live.parent.glob(f"{prefix}*"):
-        pid = folder.name.removeprefix(prefix).partition("-")[0]
-        if pid.isdigit() and not process_exists(int(pid)):
-            shutil.rmtree(folder, ignore_errors=True)
-            warnings.append(f"{folder}, which an interrupted restore left, was removed")
+    for folder in abandoned_in(live.parent, f"{_WORKSPACE_PREFIX}{live.name}-"):
+        shutil.rmtree(folder, ignore_errors=True)
+        warnings.append(f"{folder}, which an interrupted restore left, was removed")

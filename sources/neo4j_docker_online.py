@@ -3,16 +3,15 @@
 The backup is made in a folder beside the data in the container, and fetched out of it as a stream.
 """
 
-import os
-import secrets
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from threading import Event
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from snap.errors import SourceError
-from snap.repo.lease import process_exists
+from snap.repo.clock import SECOND_NS
 
+from .abandoned import is_abandoned, own_token
 from .neo4j_conf import Neo4jConf
 from .neo4j_envelope import PieceReader
 from .neo4j_online import (
@@ -32,7 +31,11 @@ _HEAP = "256m"
 _SAID_BYTES = 16 << 10
 _POLL_SECONDS = 0.05
 _STDOUT = 1
-_LIST = 'for f in "$1"/.snap-online-*; do [ -d "$f" ] && echo "${f##*/}"; done; :'
+# Each with its age in seconds.
+_LIST = """for f in "$1"/.snap-online-*; do
+  if [ -d "$f" ]; then echo "$(($(date +%s) - $(stat -c %Y "$f"))) ${f##*/}"; fi
+done
+"""
 # Its folder, then those of the database. A folder that is not there is the program's to tell.
 _MAKE = """set -eu
 mkdir -m 700 "$1"
@@ -68,7 +71,7 @@ def back_up_inside(inside: Inside, conf: Neo4jConf, database: str) -> Iterator[D
     """
     data = str(conf.folder("data"))
     _remove_abandoned(inside, data)
-    folder = f"{data}/{_PREFIX}{os.getpid()}-{secrets.token_hex(8)}"
+    folder = f"{data}/{_PREFIX}{own_token()}"
     try:
         stores = [f"{parent}/{database.lower()}" for parent in conf.data_folders()]
         blocks, size, stored = map(int, _told(inside, _MAKE, folder, *stores).split())
@@ -99,9 +102,9 @@ def back_up_inside(inside: Inside, conf: Neo4jConf, database: str) -> Iterator[D
 
 
 def _remove_abandoned(inside: Inside, data: str) -> None:
-    for name in _told(inside, _LIST, data).splitlines():
-        pid = name.removeprefix(_PREFIX).partition("-")[0]
-        if pid.isdigit() and not process_exists(int(pid)):
+    for line in _told(inside, _LIST, data).splitlines():
+        age, name = line.split(" ", 1)
+        if is_abandoned(name, _PREFIX, int(age) * SECOND_NS):
             run_inside(inside, REMOVE, f"{data}/{name}")
 
 

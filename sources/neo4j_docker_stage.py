@@ -3,14 +3,15 @@
 Everything is done by one-off containers: by `neo4j-admin`, and for the folders by a shell.
 """
 
-import os
+import posixpath
 from collections.abc import Sequence
 from typing import Protocol
 
 from snap.errors import SourceError, TargetError
-from snap.repo.lease import process_exists
+from snap.repo.clock import SECOND_NS
 from snap.repo.source import Source
 
+from .abandoned import is_abandoned
 from .neo4j_conf import Neo4jConf
 from .neo4j_exchange import Step, swap_by_renames
 from .neo4j_install_stage import CHECK_MEMORY, KEPT_PREFIX, STAGE_PREFIX, not_consistent
@@ -37,9 +38,13 @@ for f in "$2" "$4"; do stat -c %d "$f"; done
 stat -f -c '%a %S' "$1"
 stat -f -c '%a %S' "$2"
 """
-_LIST = (
-    'for f in "$@"; do for g in "$f"/.snap-in-place-*; do [ -d "$g" ] && echo "$g"; done; done; :'
-)
+# Each with its age in seconds.
+_LIST = """for f in "$@"; do
+  for g in "$f"/.snap-in-place-*; do
+    if [ -d "$g" ]; then echo "$(($(date +%s) - $(stat -c %Y "$g"))) $g"; fi
+  done
+done
+"""
 _IDENTIFY = 'for f in "$@"; do stat -c %i "$f" 2>/dev/null || echo -; done'
 _RENAME = """set -eu
 : > "$1/exchanging"; shift
@@ -99,9 +104,9 @@ class DockerStage:
         self._free_bytes = min(int(blocks) * int(size) for blocks, size in frees)
 
     def _remove_abandoned(self) -> None:
-        for folder in self._shell(_LIST, *set(self._parents)).splitlines():
-            pid = os.path.basename(folder).removeprefix(STAGE_PREFIX).partition("-")[0]
-            if pid.isdigit() and not process_exists(int(pid)):
+        for line in self._shell(_LIST, *set(self._parents)).splitlines():
+            age, folder = line.split(" ", 1)
+            if is_abandoned(posixpath.basename(folder), STAGE_PREFIX, int(age) * SECOND_NS):
                 self._shell('[ -e "$1/exchanging" ] || rm -rf "$1"', folder)
 
     def free_bytes(self) -> int:

@@ -15,14 +15,12 @@ from typing import Any
 
 from snap.errors import SourceError
 from snap.repo.clock import MINUTE_NS, Clock, system_clock
-from snap.repo.lease import process_exists
+from snap.repo.process import is_gone, process_identity
 
 from .sync import sync_folder, write_durably
 
 _PREFIX = "stopped-"
 _SUFFIX = ".json"
-_START_FIELD = 21
-"""Of /proc/<pid>/stat: when the process started, in ticks since boot (proc(5))."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,20 +141,3 @@ def _write(path: Path, note: StoppedServer) -> None:
         }
     )
     write_durably(path, text)
-
-
-def process_identity(pid: int) -> str:
-    """Return what no other process of this number has: boot and time of its start."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return ""
-    # The second field, the program's name, may hold anything.
-    fields = stat.rpartition(")")[2].split()
-    return f"{boot}:{fields[_START_FIELD - 2]}"
-
-
-def is_gone(pid: int, process: str) -> bool:
-    """Return whether a process has ended; ``process`` is what `process_identity` said of it."""
-    return not process_exists(pid) or process_identity(pid) != process

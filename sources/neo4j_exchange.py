@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from snap.errors import SourceError, TargetError
+from snap.repo.process import is_gone, process_identity
 from snap.repo.source import Source
 
-from .neo4j_downtime import is_gone, process_identity
 from .neo4j_server import ByteStream, ConfiguredServer, StoreInfo
 from .sync import sync_folder, write_durably
 

@@ -5,8 +5,6 @@ stopped, what is there is kept, all folders are exchanged as one step (`neo4j_ex
 server is started and asked what it holds. Whatever fails after that, the old state goes back.
 """
 
-import os
-import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
@@ -17,6 +15,7 @@ from snap.errors import IntegrityError, SnapError, SourceError, TargetError
 from snap.repo.clock import Clock, system_clock
 from snap.repo.source import Source
 
+from .abandoned import own_token
 from .neo4j import Neo4jService
 from .neo4j_bolt import Neo4jBolt
 from .neo4j_downtime import note_started, note_stop
@@ -86,7 +85,7 @@ class Neo4jPlace:
         self.states = states
         self._folder = state_folder
         self._clock = clock
-        self._token = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._token = own_token()
         self._stage = server.stage(self._token)
         self._result = ReplacedDatabases()
         self._started_by = ""

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from snap.errors import IntegrityError, TargetError
-from snap.repo.lease import process_exists
 from snap.repo.source import Source
 
+from .abandoned import abandoned_in
 from .exchange import CannotExchange, exchange
 from .files import FilesSource
 from .neo4j_admin import Account, AdminProgram, end_programs_in
@@ -41,7 +41,7 @@ _IN_USE = "exchanging"
 class InstallStage:
     """The folders ``.snap-in-place-<token>`` beside the stores and beside the transaction logs.
 
-    Mostly these are one. ``token`` begins with the number of the process that makes it.
+    Mostly these are one. ``token`` tells the process that makes it.
     """
 
     def __init__(
@@ -104,10 +104,8 @@ class InstallStage:
 
     def _remove_abandoned(self) -> None:
         for parent in {_beside(folder) for folder in self._live}:
-            for folder in parent.glob(f"{STAGE_PREFIX}*"):
-                pid = folder.name.removeprefix(STAGE_PREFIX).partition("-")[0]
-                is_left = pid.isdigit() and not process_exists(int(pid))
-                if is_left and not (folder / _IN_USE).exists():
+            for folder in abandoned_in(parent, STAGE_PREFIX):
+                if not (folder / _IN_USE).exists():
                     # A check that goes on would make some of it anew.
                     end_programs_in(folder)
                     shutil.rmtree(folder, ignore_errors=True)

@@ -1,14 +1,13 @@
 """Where copies of live databases lie while they are stored; removed after a kill by the next."""
 
-import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from snap.errors import SourceError
-from snap.repo.lease import process_exists
+
+from .abandoned import abandoned_in, own_token
 
 _PREFIX = "snap-spool-"
 _ROOM_BYTES = 16 << 20
@@ -34,7 +33,7 @@ def new_spool(folder: Path, size_bytes: int, of: Path, hint: str = _HINT) -> Pat
         raise SourceError(
             f"no room to copy {of}: {needed} bytes needed in {folder}, {free_bytes} free", hint
         )
-    return folder / f"{_PREFIX}{os.getpid()}-{secrets.token_hex(8)}"
+    return folder / f"{_PREFIX}{own_token()}"
 
 
 @contextmanager
@@ -63,10 +62,7 @@ def unwritable(
 
 
 def _remove_stale(folder: Path) -> None:
-    for path in folder.glob(f"{_PREFIX}*"):
-        pid = path.name.removeprefix(_PREFIX).partition("-")[0]
-        if not pid.isdigit() or process_exists(int(pid)):
-            continue
+    for path in abandoned_in(folder, _PREFIX):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:

@@ -16,10 +16,10 @@ from snap.repo.lease import (
     RepositoryLocked,
     is_dead,
     list_leases,
-    process_table,
     remove_dead,
     remove_ended,
 )
+from snap.repo.process import process_table
 from snap.repo.repository import Repository
 
 from .conftest import FakeClock

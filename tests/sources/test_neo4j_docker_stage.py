@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from snap.errors import SourceError
+from snap.repo.process import process_mark
+from snap.sources.abandoned import own_token
 from snap.sources.neo4j_docker import DockerNeo4j
+from snap.sources.neo4j_docker_stage import DockerStage
 from snap.sources.neo4j_exchange import Step, begin_exchange, put_back, put_in_place
 from tests.servers.docker import RealDocker
 
@@ -57,3 +60,30 @@ def test_folders_are_exchanged_and_put_back_in_the_volume(
         assert stage.keep().endswith(f"of container {container.container.name}")
         assert ".snap-replaced-" in shell(server, "ls -a /data")
         server.close()
+
+
+def test_what_a_killed_process_left_is_removed_unless_it_exchanged(
+    real_docker: RealDocker,
+) -> None:
+    pid, started, boot, _, host = process_mark().split(".")
+    dead = 2**22 + 1
+    with real_docker.neo4j_container() as container:
+        server = DockerNeo4j(str(container.container.name), url=real_docker.url)
+        exchanging = server.stage(f"{dead}-exchanging")
+        exchanging.make()
+        shell(server, f"touch /data/.snap-in-place-{dead}-exchanging/exchanging")
+        tokens = [f"{dead}-left", f"{pid}.{started}.{boot}.1.{host}-elsewhere"]
+        tokens.append(f"{pid}.{started}.{boot}.1.{host}-old")
+        folders = " ".join(f"/data/.snap-in-place-{token}" for token in tokens)
+        shell(server, f"mkdir {folders}; touch -d '3 days ago' /data/.snap-in-place-*-old")
+        stage = server.stage(own_token())
+        stage.make()
+        found = shell(server, "cd /data; ls -d .snap-*").split()
+        ends = {name.rpartition("-")[2] for name in found}
+        assert ends == {"exchanging", "elsewhere", stage_end(stage)}
+        server.close()
+
+
+def stage_end(stage: DockerStage) -> str:
+    """Return the end of a stage's name, which no other has."""
+    return stage.folders("neo4j")[0][1].split("/")[-3].rpartition("-")[2]
