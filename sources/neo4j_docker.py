@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from snap.errors import SourceError
 
 from .neo4j_conf import Neo4jConf
-from .neo4j_docker_job import Job
+from .neo4j_docker_job import Job, labels_of, remove_left
 from .neo4j_docker_online import Inside, back_up_inside
 from .neo4j_docker_stage import DockerStage
 from .neo4j_server import (
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 _HOME = "/var/lib/neo4j"
 """Of the official image; another is told by its NEO4J_HOME."""
 _HEAP = "256m"
-_LABEL = "snap.job"
 _KILLED = 137
 _HTTP_SECONDS = 600
 _PASSED_ON = ("JAVA_HOME", "PATH", "NEO4J_ACCEPT_LICENSE_AGREEMENT", "NEO4J_EDITION")
@@ -142,6 +141,8 @@ class DockerNeo4j:
         """Start the container."""
         with self._explained():
             container = self._container()
+            # A dump of a killed run would hold its databases.
+            remove_left(self._connected(), str(container.id))
             container.start()
             container.reload()
             if container.status != "running":
@@ -253,6 +254,7 @@ class DockerNeo4j:
     ) -> Iterator[Job]:
         with self._explained():
             server = self._container()
+            remove_left(self._connected(), str(server.id))
             command = [program or f"{self._home()}/bin/neo4j-admin", *arguments]
             container = self._create(server, command, self._owner(server), takes_input=takes_input)
             job: Job | None = None
@@ -284,7 +286,7 @@ class DockerNeo4j:
             tty=False,
             stdin_open=takes_input,
             log_config=LogConfig(type="none"),
-            labels={_LABEL: self._name},
+            labels=labels_of(str(server.id)),
         )
 
     def _owner(self, server: "Container") -> str:
@@ -303,7 +305,7 @@ class DockerNeo4j:
             network_mode="none",
             user="0",
             log_config=LogConfig(type="none"),
-            labels={_LABEL: self._name},
+            labels=labels_of(str(server.id)),
         )
         try:
             job = Job(container, takes_input=False)

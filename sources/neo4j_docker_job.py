@@ -4,18 +4,54 @@ import contextlib
 import socket
 import struct
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
+
+from snap.repo.clock import SECOND_NS, Clock, system_clock
+from snap.repo.process import is_left, process_mark
 
 from .neo4j_server import ByteStream
 
 if TYPE_CHECKING:
+    import docker
     from docker.models.containers import Container
 
 _PIECE_BYTES = 1 << 20
 _SAID_BYTES = 16 << 10
 _STDOUT = 1
+_SERVER = "snap.job"
+_MADE_BY = "snap.made-by"
 _FRAME = struct.Struct(">BxxxL")
 """What stands before each piece of a container's output: stream and length."""
+
+
+def labels_of(server: str) -> dict[str, str]:
+    """Return what tells a one-off of this process for a server, by the server's id."""
+    return {_SERVER: server, _MADE_BY: process_mark()}
+
+
+def remove_left(client: "docker.DockerClient", server: str, clock: Clock = system_clock) -> None:
+    """End and remove the one-offs of a server whose process was killed.
+
+    They hold the server's stores and volumes, and go on: a server that is started beside one may
+    find its databases locked. Of a process that cannot be seen from here (of another host or
+    container) one goes that does not run and is a day old.
+    """
+    label = f"{_SERVER}={server}"
+    for left in client.containers.list(all=True, filters={"label": label}, ignore_removed=True):
+        if _is_left(left, clock()):
+            # Another that removes it at this moment does as well.
+            with contextlib.suppress(Exception):
+                left.remove(force=True)
+
+
+def _is_left(container: "Container", now_ns: int) -> bool:
+    mark = container.labels.get(_MADE_BY, "")
+    if container.status in ("running", "restarting", "paused"):
+        return is_left(mark, 0)
+    # By the daemon's clock, in nanoseconds, of which Python takes six digits.
+    created = datetime.fromisoformat(container.attrs["Created"][:19] + "+00:00")
+    return is_left(mark, now_ns - int(created.timestamp()) * SECOND_NS)
 
 
 class Job:

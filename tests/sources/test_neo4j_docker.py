@@ -2,6 +2,9 @@
 
 import gc
 import io
+import signal
+import subprocess
+import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,6 +95,36 @@ def test_a_dump_that_is_left_early_leaves_nothing_behind(
         assert dump.read(4) == b"DZV1"
     assert len(real_docker.client.containers.list(all=True)) == 1
     assert dumped(server, "system").startswith(b"DZV1")
+
+
+_KILLED = """
+import os, signal, sys
+from snap.sources.neo4j_docker import DockerNeo4j
+with DockerNeo4j(sys.argv[1], url=sys.argv[2]).dump("neo4j") as dump:
+    dump.read(4)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_dump_left_is_gone_before_the_server_starts(
+    container: RealContainer, server: DockerNeo4j, real_docker: RealDocker
+) -> None:
+    def others() -> list[str]:
+        every = real_docker.client.containers.list(all=True)
+        return [str(one.name) for one in every if one.id != container.container.id]
+
+    server.stop(120)
+    command = [sys.executable, "-c", _KILLED, server.place, real_docker.url]
+    assert subprocess.run(command, check=False, timeout=120).returncode == -signal.SIGKILL
+    assert len(others()) == 1
+    server.start()
+    assert others() == []
+    container.wait_online()
+    server.stop(120)
+    subprocess.run(command, check=False, timeout=120)
+    assert len(others()) == 1
+    assert {info.database for info in server.databases()} == {"neo4j", "system"}
+    assert others() == []
 
 
 def test_settings_and_plugins_are_read_from_the_container(

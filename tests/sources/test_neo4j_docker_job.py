@@ -3,14 +3,20 @@
 import contextlib
 import io
 import random
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from subprocess import PIPE
 
 import pytest
+from docker.errors import NotFound
 from docker.types import LogConfig
 
-from snap.sources.neo4j_docker_job import Job
+from snap.repo.clock import MINUTE_NS, system_clock
+from snap.repo.process import process_mark
+from snap.sources.neo4j_docker_job import Job, labels_of, remove_left
 from tests.servers.docker import RealDocker
 
 NOISE = random.Random(5).randbytes(3_000_000)
@@ -73,3 +79,64 @@ def test_it_may_end_before_it_has_read_all(real_docker: RealDocker) -> None:
         ending.join()
         assert job.read_all() == b""
         assert job.finish() == (7, "")
+
+
+def labels_of_a_dead_process(server: str) -> dict[str, str]:
+    program = "from snap.repo.process import process_mark; print(process_mark())"
+    mark = subprocess.run([sys.executable, "-c", program], stdout=PIPE, text=True, check=True)
+    return labels_of(server) | {"snap.made-by": mark.stdout.strip()}
+
+
+@contextmanager
+def one_offs(docker: RealDocker, labels: Mapping[str, Mapping[str, str]]) -> Iterator[None]:
+    """Make containers by their names; one whose name ends with "running" is started."""
+    made = [
+        docker.client.containers.create(
+            docker.neo4j_image(),
+            entrypoint=["sleep"],
+            command=["600"],
+            name=name,
+            network_mode="none",
+            labels=dict(its),
+        )
+        for name, its in labels.items()
+    ]
+    try:
+        for container in made:
+            if str(container.name).endswith("running"):
+                container.start()
+        yield
+    finally:
+        for container in made:
+            with contextlib.suppress(NotFound):
+                container.remove(force=True)
+
+
+def test_what_a_killed_process_left_is_ended_and_what_may_be_in_use_is_kept(
+    real_docker: RealDocker,
+) -> None:
+    def names() -> set[str]:
+        found = real_docker.client.containers.list(all=True, filters={"label": "snap.job"})
+        return {str(container.name) for container in found}
+
+    dead = labels_of_a_dead_process("one")
+    pid, started, boot, _, host = process_mark().split(".")
+    elsewhere = dead | {"snap.made-by": f"{pid}.{started}.{boot}.1.{host}"}
+    labels = {
+        "dead-running": dead,
+        "dead-made": dead,
+        "dead-of-another-server": labels_of_a_dead_process("two"),
+        "ours-running": labels_of("one"),
+        "ours-made": labels_of("one"),
+        "elsewhere-running": elsewhere,
+        "elsewhere-made": elsewhere,
+    }
+    with one_offs(real_docker, labels):
+        before = names()
+        assert before == labels.keys()
+        remove_left(real_docker.client, "one")
+        kept = before - {"dead-running", "dead-made"}
+        assert names() == kept
+        # In two days: of a process that nobody here can see.
+        remove_left(real_docker.client, "one", lambda: system_clock() + 2 * 24 * 60 * MINUTE_NS)
+        assert names() == kept - {"elsewhere-made"}
