@@ -31,9 +31,11 @@ _HEAP = "256m"
 _SAID_BYTES = 16 << 10
 _POLL_SECONDS = 0.05
 _STDOUT = 1
-# Each with its age in seconds.
+# Each with its age in seconds. One may go meanwhile.
 _LIST = """for f in "$1"/.snap-online-*; do
-  if [ -d "$f" ]; then echo "$(($(date +%s) - $(stat -c %Y "$f"))) ${f##*/}"; fi
+  if [ -d "$f" ] && changed=$(stat -c %Y "$f"); then
+    echo "$(($(date +%s) - changed)) ${f##*/}"
+  fi
 done
 """
 # Its folder, then those of the database. A folder that is not there is the program's to tell.

@@ -38,10 +38,12 @@ for f in "$2" "$4"; do stat -c %d "$f"; done
 stat -f -c '%a %S' "$1"
 stat -f -c '%a %S' "$2"
 """
-# Each with its age in seconds.
+# Each with its age in seconds. One may go meanwhile.
 _LIST = """for f in "$@"; do
   for g in "$f"/.snap-in-place-*; do
-    if [ -d "$g" ]; then echo "$(($(date +%s) - $(stat -c %Y "$g"))) $g"; fi
+    if [ -d "$g" ] && changed=$(stat -c %Y "$g"); then
+      echo "$(($(date +%s) - changed)) $g"
+    fi
   done
 done
 """
