@@ -99,7 +99,8 @@ def _host() -> str:
 
 
 def _boot() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    # As bytes: who gave up being root may not be able to load Python's codecs any more.
+    return Path("/proc/sys/kernel/random/boot_id").read_bytes().strip().decode("ascii")
 
 
 def _started(pid: int) -> str:
