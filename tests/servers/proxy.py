@@ -111,11 +111,18 @@ class Proxy:
                 if allowed < len(data):
                     self.cut()
                     return
-            target.shutdown(socket.SHUT_WR)
+            self._end(direction, source, target)
         except OSError:
             # One side has reset its connection: the other learns of it in the same way.
             _reset(source)
             _reset(target)
+
+    def _end(self, direction: str, source: socket.socket, target: socket.socket) -> None:
+        """Pass on that one side has ended; a cut, which ends both as well, is a reset instead."""
+        pair = (source, target) if direction == UP else (target, source)
+        with self._lock:
+            if pair in self._pairs:
+                target.shutdown(socket.SHUT_WR)
 
     def _allow(self, direction: str, size: int) -> int:
         with self._lock:
